@@ -1,0 +1,36 @@
+-- Samples on plain PostgreSQL: a partition a day (made by the settler), at most one sample per (series, ts).
+
+CREATE TABLE sextant.samples (
+    ts timestamptz NOT NULL,
+    tenant_id integer NOT NULL,
+    series_id integer NOT NULL,
+    value double precision NOT NULL,
+    PRIMARY KEY (series_id, ts)
+) PARTITION BY RANGE (ts);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON sextant.samples TO sextant_keeper;
+
+-- What requests read: one tenant's samples, none where no tenant is set.
+CREATE VIEW sextant.tenant_samples WITH (security_barrier) AS
+    SELECT ts, series_id, value
+    FROM sextant.samples
+    WHERE tenant_id = nullif(current_setting('sextant.tenant_id', true), '')::integer;
+GRANT SELECT ON sextant.tenant_samples TO sextant_reader;
+
+-- Makes the partition of a day. Attaching a table, unlike creating a partition, does not lock readers out.
+CREATE FUNCTION sextant.ensure_partition(midnight timestamptz) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET timezone = 'UTC'
+AS $$
+DECLARE
+    partition text := 'samples_p' || to_char(midnight, 'YYYYMMDD');
+BEGIN
+    IF to_regclass('sextant.' || partition) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE TABLE sextant.%I (LIKE sextant.samples INCLUDING INDEXES)', partition);
+    EXECUTE format('ALTER TABLE sextant.samples ATTACH PARTITION sextant.%I FOR VALUES FROM (%L) TO (%L)',
+        partition, midnight, midnight + INTERVAL '1 day');
+END
+$$;
+REVOKE ALL ON FUNCTION sextant.ensure_partition FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sextant.ensure_partition TO sextant_keeper;

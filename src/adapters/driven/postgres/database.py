@@ -1,0 +1,184 @@
+"""One pool of connections, and transactions in a role for a tenant.
+
+Every transaction names the role it runs in and, where it acts for a tenant, that tenant: both are set with
+``SET LOCAL`` in the same message as BEGIN, so they cost no round trip and cannot outlive the transaction. A frozen
+server (stopped process, lost network) answers nothing, not even errors; the watch therefore asks it for a sign of
+life, and when that stays out ends all transactions under way and refuses new ones until it comes.
+"""
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from core.domain.errors import TooExpensive, Unavailable
+
+ACQUIRE_TIMEOUT_S: Final = 3.0
+"""Longer than any queue of short transactions; a caller is better told to come back."""
+PULSE_INTERVAL_S: Final = 1.0
+"""How often the watch asks for a sign of life."""
+PULSE_TIMEOUT_S: Final = 2.5
+"""With the interval and a caller's own work this keeps a 503 within 5 s of a freeze."""
+RETRY_AFTER_S: Final = 2.0
+"""A restart of PostgreSQL takes about this long."""
+
+Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
+
+
+class Role(enum.Enum):
+    """Whose rights a transaction has."""
+
+    READER = "sextant_reader"
+    WRITER = "sextant_writer"
+    KEEPER = "sextant_keeper"
+    OWNER = "none"
+    """The login itself, for maintenance that only an owner may do."""
+
+
+class Database:
+    """A pool; open it with `open_database`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._down: str | None = None
+        self._under_way: set[asyncio.Timeout] = set()
+
+    @asynccontextmanager
+    async def transaction(
+        self,
+        role: Role,
+        *,
+        tenant_id: int | None = None,
+        operator: bool = False,
+        snapshot: bool = False,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[Connection]:
+        """A transaction that commits on leaving and rolls back on an error.
+
+        `snapshot` makes it REPEATABLE READ READ ONLY. Raises `Unavailable` where the server is away, `TooExpensive`
+        where a statement took longer than `timeout_s`.
+        """
+        if self._down is not None:
+            raise Unavailable(self._down, retry_after_s=RETRY_AFTER_S)
+        with translated_errors(timeout_s):
+            async with asyncio.timeout(None) as deadline:
+                self._under_way.add(deadline)
+                connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+                clean = False
+                try:
+                    await connection.execute(_begin(role, tenant_id, operator, snapshot, timeout_s))
+                    try:
+                        yield connection
+                    except asyncpg.PostgresConnectionError:
+                        raise
+                    except Exception:
+                        await connection.execute("ROLLBACK")
+                        clean = True
+                        raise
+                    await connection.execute("COMMIT")
+                    clean = True
+                finally:
+                    self._under_way.discard(deadline)
+                    if not clean:
+                        connection.terminate()  # its state is unknown; a cancel request could hang as well
+                    await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A connection outside any transaction, in the login's own role, for procedures that commit themselves."""
+        with translated_errors(None):
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                yield connection
+
+    async def watch(self, url: str, *, connect_timeout_s: float) -> None:
+        """Asks the server for a sign of life for ever, on a connection of its own; run it as a task."""
+        connection: asyncpg.Connection | None = None
+        try:
+            while True:
+                await asyncio.sleep(PULSE_INTERVAL_S)
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await asyncpg.connect(url, timeout=min(connect_timeout_s, PULSE_TIMEOUT_S))
+                    async with asyncio.timeout(PULSE_TIMEOUT_S):
+                        await connection.execute("SELECT 1")
+                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    self._down = f"the database does not answer ({type(error).__name__})"
+                    for deadline in tuple(self._under_way):
+                        deadline.reschedule(0)
+                    if connection is not None:
+                        connection.terminate()
+                else:
+                    self._down = None
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+
+@asynccontextmanager
+async def open_database(
+    url: str, *, pool_size: int, connect_timeout_s: float, application_name: str
+) -> AsyncIterator[Database]:
+    """Opens a pool of `pool_size` connections; raises `Unavailable` where the server cannot be reached."""
+    with translated_errors(None):
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=pool_size,
+            timeout=connect_timeout_s,
+            server_settings={"application_name": application_name, "timezone": "UTC"},
+        )
+    database = Database(pool)
+    watch = asyncio.create_task(database.watch(url, connect_timeout_s=connect_timeout_s))
+    try:
+        yield database
+    finally:
+        watch.cancel()
+        pool.terminate()
+
+
+@contextmanager
+def translated_errors(timeout_s: float | None) -> Iterator[None]:
+    """Turns the driver's errors into the core's."""
+    try:
+        yield
+    except asyncpg.QueryCanceledError as error:
+        if timeout_s is None:
+            raise Unavailable(f"the database cancelled a statement: {error}", retry_after_s=RETRY_AFTER_S) from error
+        raise TooExpensive(
+            f"the query took longer than {timeout_s:g} s; ask for a shorter range or fewer series", limit=timeout_s
+        ) from error
+    except (
+        OSError,
+        TimeoutError,
+        asyncpg.InterfaceError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.DeadlockDetectedError,
+        asyncpg.SerializationError,
+        asyncpg.ReadOnlySQLTransactionError,
+    ) as error:
+        raise Unavailable(f"the database is not available: {_said(error)}", retry_after_s=RETRY_AFTER_S) from error
+
+
+def _said(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _begin(role: Role, tenant_id: int | None, operator: bool, snapshot: bool, timeout_s: float | None) -> str:
+    """BEGIN with its settings as one message; all values are enums, integers or fixed words."""
+    parts = ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if snapshot else "BEGIN"]
+    parts.append(f"SET LOCAL ROLE {role.value}")
+    if tenant_id is not None:
+        parts.append(f"SET LOCAL sextant.tenant_id = {tenant_id:d}")
+    if operator:
+        parts.append("SET LOCAL sextant.operator = 'on'")
+    if timeout_s is not None:
+        parts.append(f"SET LOCAL statement_timeout = {int(timeout_s * 1000):d}")
+    if snapshot:
+        parts.append("SET LOCAL jit = off")
+    return "; ".join(parts)

@@ -1,0 +1,103 @@
+"""One process' head of the journal, and what it knows of the settled part, kept in step with snapshots.
+
+Theory of operation. A snapshot first asks for the *epoch* (a counter that every settle, refresh and expiry moves) and
+for the blocks that this process has not seen. What depends on the epoch alone (cursors, stale ranges, settled-until) is
+read once an epoch. Blocks are dropped from memory once no open snapshot is of an older epoch; a snapshot that turns
+out to be older than what was dropped is taken again.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from adapters.driven.postgres.database import Connection
+from adapters.driven.postgres.journal import read_blocks
+from adapters.driven.postgres.queries import load_queries
+from adapters.driven.postgres.wire import microseconds
+from core.domain.head import Cursors, Head
+from core.domain.ranges import Span
+
+SQL = load_queries(__package__, "samples.sql")
+
+
+class Epoch(msgspec.Struct, frozen=True, eq=False):
+    """What holds for settled samples between two changes by the settler."""
+
+    number: int
+    cursors: Cursors
+    settled_until_us: Mapping[int, int]
+    """Tenant → its newest settled timestamp."""
+    stale: Mapping[int, Sequence[Span]]
+    """Aggregate width in microseconds → where it does not equal the settled samples."""
+
+
+class SnapshotState(msgspec.Struct, frozen=True, eq=False):
+    """One snapshot's view."""
+
+    epoch: Epoch
+    catalog_revision: int | None
+
+
+class HeadCache:
+    """Owned by one reader; called from one event loop."""
+
+    def __init__(self) -> None:
+        self.head = Head()
+        self._epoch: Epoch | None = None
+        self._dropped_epoch = 0
+        self._open: Counter[int] = Counter()
+
+    async def enter(self, connection: Connection, tenant_id: int) -> SnapshotState | None:
+        """Brings the head up to the transaction's snapshot, or returns None where the snapshot is too old to use.
+
+        The connection's role is that of a reader; it is changed while blocks are read and set back.
+        """
+        seen = self.head.seen
+        state = await connection.fetchrow(SQL["state"], tenant_id, list(seen), list(seen.values()))
+        assert state is not None
+        epoch = self._epoch
+        if epoch is None or epoch.number != state["epoch"]:
+            epoch = await _read_epoch(connection, state["epoch"])
+        if state["writers"]:
+            await connection.execute("SET LOCAL ROLE sextant_keeper")
+            blocks = await read_blocks(connection, list(zip(state["writers"], state["sequences"], strict=True)))
+            await connection.execute("SET LOCAL ROLE sextant_reader")
+        else:
+            blocks = []
+        if epoch.number < self._dropped_epoch:
+            return None
+        self.head.add(blocks)
+        if self._epoch is None or epoch.number > self._epoch.number:
+            self._epoch = epoch
+        self._open[epoch.number] += 1
+        self._drop()
+        return SnapshotState(epoch, state["revision"])
+
+    def leave(self, state: SnapshotState) -> None:
+        """The snapshot is closed."""
+        self._open[state.epoch.number] -= 1
+        if self._open[state.epoch.number] == 0:
+            del self._open[state.epoch.number]
+        self._drop()
+
+    def _drop(self) -> None:
+        newest = self._epoch
+        if newest is not None and newest.number > self._dropped_epoch and all(
+            number >= newest.number for number in self._open
+        ):
+            self.head.drop_settled(newest.cursors)
+            self._dropped_epoch = newest.number
+
+
+async def _read_epoch(connection: Connection, number: int) -> Epoch:
+    stale: dict[int, list[Span]] = {}
+    for row in await connection.fetch(SQL["epoch_stale"]):
+        width_us = int(row["width"].total_seconds() * 1_000_000)
+        stale.setdefault(width_us, []).append((microseconds(row["starts_at"]), microseconds(row["ends_at"])))
+    return Epoch(
+        number,
+        {row["writer"]: row["sequence"] for row in await connection.fetch(SQL["epoch_cursors"])},
+        {row["tenant_id"]: microseconds(row["ts"]) for row in await connection.fetch(SQL["epoch_settled"])},
+        stale,
+    )

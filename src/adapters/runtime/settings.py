@@ -1,0 +1,208 @@
+"""Everything that can be set, as one frozen tree that is read once from ``SEXTANT_<SECTION>_<NAME>``.
+
+A name is the field's without its unit: `future_skew_s` of `ingest` is ``SEXTANT_INGEST_FUTURE_SKEW=10m``.
+Secrets may come from a file instead, ``SEXTANT_DATABASE_URL_FILE=/run/secrets/url``, and are in no repr.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from adapters.runtime.environment import (
+    DatabaseUrl,
+    Directory,
+    Seconds,
+    Secret,
+    Section,
+    SettingsError,
+    Size,
+    read_sections,
+    settings_of,
+)
+
+__all__ = ["Settings", "SettingsError", "load_settings"]
+
+DATA_DIR_DEFAULT = "~/.local/share/sextant"
+SPOOL_DIR_DEFAULT = "~/.local/state/sextant/spool"
+MIB = 1 << 20
+
+
+class DatabaseSettings(Section, frozen=True, kw_only=True):
+    """Where samples are kept."""
+
+    url: Annotated[
+        DatabaseUrl,
+        Meta(description="The PostgreSQL or TimescaleDB to use; without it Sextant runs its own PostgreSQL."),
+    ] = None
+    pool_size: Annotated[int, Meta(ge=2, le=200, description="Connections each server process may open.")] = 10
+    connect_timeout_s: Annotated[
+        Seconds, Meta(ge=0.1, le=60, description="How long connecting to the database may take.")
+    ] = 4.0
+    statement_timeout_s: Annotated[
+        Seconds,
+        Meta(ge=0.1, le=3_600, description="How long one statement of a write may take."),
+    ] = 4.0
+
+
+class ServerSettings(Section, frozen=True, kw_only=True):
+    """The HTTP server."""
+
+    host: Annotated[
+        str,
+        Meta(min_length=1, description="The address to listen on; 0.0.0.0 or :: for all."),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65_535, description="The port to listen on.")] = 8_000
+    workers: Annotated[int, Meta(ge=1, le=64, description="Server processes; each uses up to one core.")] = 1
+    data_dir: Annotated[
+        Directory,
+        Meta(description="Where the embedded PostgreSQL and admin.key are kept."),
+    ] = msgspec.field(default_factory=lambda: Path(DATA_DIR_DEFAULT).expanduser())
+    backlog: Annotated[
+        int, Meta(ge=128, le=65_535, description="Connections that may wait to be accepted, per process.")
+    ] = 1_024
+    requests_max: Annotated[
+        int, Meta(ge=1, le=65_535, description="Requests in progress at once, per process; more wait unread.")
+    ] = 512
+    header_timeout_s: Annotated[
+        Seconds, Meta(ge=0.1, le=300, description="How long a request's headers may take to arrive.")
+    ] = 10.0
+    body_timeout_s: Annotated[
+        Seconds, Meta(ge=0.1, le=3_600, description="How long a request's body may take to arrive.")
+    ] = 30.0
+    body_bytes_max: Annotated[
+        Size, Meta(ge=1_024, le=1_024 * MIB, description="The largest request body, as it is sent.")
+    ] = 8 * MIB
+    inflated_bytes_max: Annotated[
+        Size, Meta(ge=1_024, le=1_024 * MIB, description="The largest request body once decompressed.")
+    ] = 32 * MIB
+    drain_timeout_s: Annotated[
+        Seconds, Meta(ge=1, le=300, description="How long requests in progress may go on after SIGTERM.")
+    ] = 7.0
+
+
+class IngestSettings(Section, frozen=True, kw_only=True):
+    """Taking metrics in. The limits are a tenant's unless it has its own."""
+
+    future_skew_s: Annotated[
+        Seconds,
+        Meta(ge=0.001, le=86_400, description="How far a timestamp may be ahead of the server's clock."),
+    ] = 600.0
+    samples_per_s: Annotated[
+        float, Meta(gt=0, le=1e9, description="Samples a second that a tenant may send, per process.")
+    ] = 2_000_000.0
+    samples_burst: Annotated[
+        float,
+        Meta(gt=0, le=1e9, description="Samples that a tenant may send at once, per process."),
+    ] = 4_000_000.0
+    series_max: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Active series a tenant may have.")] = 1_000_000
+    unsettled_points_max: Annotated[
+        int,
+        Meta(
+            ge=100_000,
+            le=10**9,
+            description="Samples that may wait to be settled; then ingest gets 503.",
+        ),
+    ] = 8_000_000
+    gather_points_max: Annotated[
+        int, Meta(ge=1_000, le=1_000_000, description="Samples that share one commit at most.")
+    ] = 50_000
+    cache_entries_max: Annotated[
+        int,
+        Meta(ge=1_000, le=10**8, description="Series that each process remembers."),
+    ] = 200_000
+
+
+class QuerySettings(Section, frozen=True, kw_only=True):
+    """Answering queries. The limits are a tenant's unless it has its own."""
+
+    points_max: Annotated[int, Meta(ge=1_000, le=10**12, description="Samples that one query may read.")] = 20_000_000
+    timeout_s: Annotated[Seconds, Meta(ge=0.1, le=3_600, description="How long one query may take.")] = 30.0
+
+
+class KeeperSettings(Section, frozen=True, kw_only=True):
+    """Background work: settling, compression, retention."""
+
+    settle_points: Annotated[int, Meta(ge=1_000, le=10**8, description="Settle once this many samples wait.")] = (
+        1_000_000
+    )
+    settle_age_s: Annotated[
+        Seconds, Meta(ge=0.1, le=86_400, description="Settle once the oldest waiting sample is this old.")
+    ] = 300.0
+    compress_after_days: Annotated[
+        int, Meta(ge=1, le=36_500, description="Age in days at which samples are compressed (TimescaleDB).")
+    ] = 7
+
+
+class LogSettings(Section, frozen=True, kw_only=True):
+    """Sextant's log, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least important events to log.")
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "console"],
+        Meta(description="`auto` is readable on a terminal and one JSON object a line elsewhere."),
+    ] = "auto"
+
+
+class BootstrapSettings(Section, frozen=True, kw_only=True):
+    """The first start."""
+
+    api_key: Annotated[
+        Secret,
+        Meta(description="The first admin key, 16 to 256 characters, not a random one."),
+    ] = None
+
+
+class AgentSettings(Section, frozen=True, kw_only=True):
+    """The commands that send to a server: `sextant agent`, and the first two for `sextant replay`."""
+
+    url: Annotated[str, Meta(min_length=1, description="The server to send to.")] = "http://127.0.0.1:8000"
+    key: Annotated[Secret, Meta(description="An API key with the scope `ingest`.")] = None
+    interval_s: Annotated[Seconds, Meta(ge=0.1, le=3_600, description="Time between two samples of the machine.")] = (
+        10.0
+    )
+    spool_dir: Annotated[Directory, Meta(description="Where samples wait until the server has them.")] = msgspec.field(
+        default_factory=lambda: Path(SPOOL_DIR_DEFAULT).expanduser()
+    )
+    spool_size_bytes: Annotated[
+        Size,
+        Meta(ge=64 << 10, le=1 << 40, description="Disk that waiting samples may take; then the oldest go."),
+    ] = 256 * MIB
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings; each part of the program receives its own section."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    server: ServerSettings = msgspec.field(default_factory=ServerSettings)
+    ingest: IngestSettings = IngestSettings()
+    query: QuerySettings = QuerySettings()
+    keeper: KeeperSettings = KeeperSettings()
+    log: LogSettings = LogSettings()
+    bootstrap: BootstrapSettings = BootstrapSettings()
+    agent: AgentSettings = msgspec.field(default_factory=AgentSettings)
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings that `environ` names, the others at their defaults.
+
+    Raises `SettingsError` naming all that are wrong. An empty value, as compose files give, counts as absent.
+    """
+    found = read_sections(settings_of(Settings), environ)
+    server = found.setdefault("server", {})
+    if "data_dir" not in server and environ.get("XDG_DATA_HOME"):
+        server["data_dir"] = Path(environ["XDG_DATA_HOME"], "sextant")
+    return Settings(
+        database=DatabaseSettings(**found.get("database", {})),
+        server=ServerSettings(**server),
+        ingest=IngestSettings(**found.get("ingest", {})),
+        query=QuerySettings(**found.get("query", {})),
+        keeper=KeeperSettings(**found.get("keeper", {})),
+        log=LogSettings(**found.get("log", {})),
+        bootstrap=BootstrapSettings(**found.get("bootstrap", {})),
+        agent=AgentSettings(**found.get("agent", {})),
+    )
