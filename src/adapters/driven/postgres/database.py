@@ -161,6 +161,7 @@ def translated_errors(timeout_s: float | None) -> Iterator[None]:
         asyncpg.DeadlockDetectedError,
         asyncpg.SerializationError,
         asyncpg.ReadOnlySQLTransactionError,
+        asyncpg.InvalidCachedStatementError,  # the schema was migrated under an open connection
     ) as error:
         raise Unavailable(f"the database is not available: {_said(error)}", retry_after_s=RETRY_AFTER_S) from error
 

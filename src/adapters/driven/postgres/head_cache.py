@@ -37,6 +37,7 @@ class SnapshotState(msgspec.Struct, frozen=True, eq=False):
 
     epoch: Epoch
     catalog_revision: int | None
+    policy_revision: int | None
 
 
 class HeadCache:
@@ -72,7 +73,7 @@ class HeadCache:
             self._epoch = epoch
         self._open[epoch.number] += 1
         self._drop()
-        return SnapshotState(epoch, state["revision"])
+        return SnapshotState(epoch, state["revision"], state["policy_revision"])
 
     def leave(self, state: SnapshotState) -> None:
         """The snapshot is closed."""

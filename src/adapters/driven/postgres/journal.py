@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
+import asyncpg
 import msgspec
 
 from adapters.driven.postgres.block import pack, unpack
@@ -161,7 +162,12 @@ class PostgresJournal:
             fresh = [entry for entry, reply in zip(entries, stored, strict=True) if reply is None]
             if fresh:
                 packed = pack(fresh)
-                await connection.execute(SQL["append"], receipt.writer, receipt.sequence, packed.points, packed.block)
+                try:
+                    await connection.execute(
+                        SQL["append"], receipt.writer, receipt.sequence, packed.points, packed.block
+                    )
+                except asyncpg.ForeignKeyViolationError as error:
+                    raise Unavailable("this process' stream was closed as idle; another one opens now") from error
             if self._backlog_is_stale():
                 await self._look_at_backlog(connection)
         if fresh:

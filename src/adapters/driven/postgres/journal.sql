@@ -90,11 +90,11 @@ WHERE j.writer = passed.writer AND j.sequence <= passed.sequence
 DELETE FROM sextant.idempotency_keys WHERE created_at < $1
 
 -- name: forget_streams
--- Streams that were opened more than a day ago, hold nothing, and have appended nothing since: their cursors can go,
--- because a writer whose stream is gone fails its next append and opens another.
+-- Streams of processes that are gone, which hold nothing any more. A writer that was taken for gone all the same fails
+-- its next append and opens another stream.
 WITH idle AS (
     DELETE FROM sextant.journal_streams s
-    WHERE s.opened_at < now() - INTERVAL '7 days'
+    WHERE s.opened_at < now() - INTERVAL '10 minutes'
         AND NOT EXISTS (SELECT FROM sextant.journal j WHERE j.writer = s.writer)
         AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = s.opened_by)
     RETURNING s.writer

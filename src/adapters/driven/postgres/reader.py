@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,22 +15,28 @@ from adapters.driven.postgres.queries import load_queries
 from adapters.driven.postgres.tenants import definition_of
 from adapters.driven.postgres.wire import columns_of, float64s, instants, int32s, int64s, timestamp
 from core.domain.aggregation import Partials, lines_of, partials_of
-from core.domain.columns import Columns, Int32s, empty_columns, without
+from core.domain.columns import Columns, Int32s, concat_columns, empty_columns, without
 from core.domain.definitions import MetricDefinition
 from core.domain.errors import TooExpensive, Unavailable
 from core.domain.matchers import LabelMatcher, MatchOp, label_filter
 from core.domain.ranges import Span, at_most, subtract, union, widened
 from core.domain.series import Series
 from core.domain.tenants import Limits
-from core.domain.times import TimeRange
+from core.domain.times import MINUTE_US, TimeRange
 from ports.driven.sample_reader import Lines, SeriesTable
 
 SERIES_PER_QUERY_MAX: Final = 200_000
 """Binding more ids than this takes longer than any answer is worth waiting for."""
 CACHED_SERIES_MAX: Final = 400_000
 """About 200 MB of labels at worst; past it the least recently used selections go."""
+CACHED_DEFINITIONS_MAX: Final = 100_000
+"""About 50 MB; past it the least recently used tenants' definitions are read again."""
 SNAPSHOT_TRIES: Final = 5
 """A snapshot is retaken when the settler moved on while it was being opened; that happens once, if at all."""
+FIRST_WINDOW_US: Final = MINUTE_US
+"""The first stretch that a page of raw samples is looked for in."""
+FIRST_WINDOW_GROWTH: Final = 8
+"""A month of nothing is seven empty windows."""
 PIECES_MAX: Final = 6
 """Disjoint spans read one by one; more are joined where the gaps are smallest."""
 
@@ -45,7 +51,8 @@ class PostgresSampleReader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._heads = HeadCache()
-        self._catalog = _CatalogCache()
+        self._catalog = Catalog(CACHED_SERIES_MAX)
+        self._definitions = Definitions(CACHED_DEFINITIONS_MAX)
 
     @asynccontextmanager
     async def snapshot(self, tenant_id: int, limits: Limits) -> AsyncIterator["PostgresSnapshot"]:
@@ -67,7 +74,15 @@ class PostgresSampleReader:
     def _open(
         self, connection: Connection, tenant_id: int, limits: Limits, state: SnapshotState
     ) -> "PostgresSnapshot":
-        return PostgresSnapshot(connection, tenant_id, limits, state, self._heads, self._catalog)
+        return PostgresSnapshot(
+            connection,
+            tenant_id,
+            limits,
+            state,
+            heads=self._heads,
+            catalog=self._catalog,
+            definitions=self._definitions,
+        )
 
     async def names(self, tenant_id: int, prefix: str, limit: int) -> Sequence[str]:
         """See `SampleReader.names`."""
@@ -95,8 +110,10 @@ class PostgresSnapshot:
         tenant_id: int,
         limits: Limits,
         state: SnapshotState,
+        *,
         heads: HeadCache,
-        catalog: "_CatalogCache",
+        catalog: "Catalog",
+        definitions: "Definitions",
     ) -> None:
         self._connection = connection
         self._tenant_id = tenant_id
@@ -104,12 +121,17 @@ class PostgresSnapshot:
         self._state = state
         self._heads = heads
         self._catalog = catalog
+        self._definitions = definitions
         self._settled_until_us = state.epoch.settled_until_us.get(tenant_id, -1)
 
     async def definition(self, name: str) -> MetricDefinition | None:
         """See `Snapshot.definition`."""
-        row = await self._connection.fetchrow(TENANTS["get_definition"], self._tenant_id, name)
-        return definition_of(row) if row is not None else None
+        definitions = self._definitions.get(self._tenant_id, self._state.policy_revision)
+        if definitions is None:
+            rows = await self._connection.fetch(TENANTS["list_definitions"], self._tenant_id)
+            definitions = {row["name"]: definition_of(row) for row in rows}
+            self._definitions.put(self._tenant_id, self._state.policy_revision, definitions, len(rows))
+        return definitions.get(name)
 
     async def find(self, name: str, matchers: Sequence[LabelMatcher]) -> SeriesTable:
         """See `Snapshot.find`."""
@@ -136,7 +158,7 @@ class PostgresSnapshot:
             Series(row["id"], name, labels, row["source"]) for row in rows if holds(labels := decode(row["labels"]))
         ]
         table = SeriesTable(np.fromiter((one.series_id for one in series), np.int32, len(series)), series)
-        self._catalog.put(key, self._state.catalog_revision, table)
+        self._catalog.put(key, self._state.catalog_revision, table, len(series))
         return table
 
     def head(self, series_ids: Int32s, time_range: TimeRange) -> Columns:
@@ -156,17 +178,28 @@ class PostgresSnapshot:
         """See `Snapshot.settled_points`."""
         if self._nothing_settled(series_ids, time_range):
             return empty_columns()
+        if first is not None:
+            return await self._first_points(series_ids, time_range, first, after or (time_range.start_us, -1))
         ids, start, end = self._bound(series_ids, time_range)
-        if first is None:
-            row = await self._fetchrow(SAMPLES["points"], ids, start, end, self._limits.query_points_max + 1)
-            self._charge(row["n"])
-        else:
-            after_us, after_series = after or (time_range.start_us, -1)
-            from_us = timestamp(max(after_us, time_range.start_us))
-            row = await self._fetchrow(
-                SAMPLES["first_points"], ids, from_us, end, timestamp(after_us), after_series, first
-            )
+        row = await self._fetchrow(SAMPLES["points"], ids, start, end, self._limits.query_points_max + 1)
+        self._charge(row["n"])
         return columns_of(row)
+
+    async def _first_points(
+        self, series_ids: Int32s, time_range: TimeRange, first: int, after: tuple[int, int]
+    ) -> Columns:
+        """Looks through windows that widen until they hold enough: sorting the whole range for a page is wasteful."""
+        start_us = max(after[0], time_range.start_us)
+        end_us = min(time_range.end_us, self._settled_until_us + 1)
+        window_us, points = FIRST_WINDOW_US, empty_columns()
+        while start_us < end_us and len(points) < first:
+            ids, start, end = self._bound(series_ids, TimeRange(start_us, min(end_us, start_us + window_us)))
+            row = await self._fetchrow(
+                SAMPLES["first_points"], ids, start, end, timestamp(after[0]), after[1], first - len(points)
+            )
+            points = concat_columns([points, columns_of(row)])
+            start_us, window_us = start_us + window_us, window_us * FIRST_WINDOW_GROWTH
+        return points
 
     async def settled_values(self, lines: Lines, time_range: TimeRange, head: Columns) -> Sequence[Columns]:
         """See `Snapshot.settled_values`."""
@@ -279,31 +312,33 @@ class PostgresSnapshot:
         return row
 
 
-_CatalogKey = tuple[int, str, tuple[LabelMatcher, ...]]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
-class _CatalogCache:
-    """Selections of series, valid as long as the tenant's catalog has the same revision."""
+class _Revised(Generic[Key, Value]):
+    """What was read at a revision of the tenant's catalog or policy, until that changes or room is needed."""
 
-    def __init__(self) -> None:
-        self._tables: OrderedDict[_CatalogKey, tuple[int | None, SeriesTable]] = OrderedDict()
-        self._series = 0
+    def __init__(self, weight_max: int) -> None:
+        self._weight_max = weight_max
+        self._weight = 0
+        self._kept: OrderedDict[Key, tuple[int | None, Value, int]] = OrderedDict()
 
-    def get(self, key: _CatalogKey, revision: int | None) -> SeriesTable | None:
-        found = self._tables.get(key)
+    def get(self, key: Key, revision: int | None) -> Value | None:
+        found = self._kept.get(key)
         if found is None or found[0] != revision:
             return None
-        self._tables.move_to_end(key)
+        self._kept.move_to_end(key)
         return found[1]
 
-    def put(self, key: _CatalogKey, revision: int | None, table: SeriesTable) -> None:
-        replaced = self._tables.pop(key, None)
-        if replaced is not None:
-            self._series -= len(replaced[1].series) + 1
-        self._tables[key] = (revision, table)
-        self._series += len(table.series) + 1
-        while self._series > CACHED_SERIES_MAX and len(self._tables) > 1:
-            _, (_, dropped) = self._tables.popitem(last=False)
-            self._series -= len(dropped.series) + 1
+    def put(self, key: Key, revision: int | None, value: Value, weight: int) -> None:
+        replaced = self._kept.pop(key, None)
+        self._weight += weight + 1 - (replaced[2] if replaced is not None else 0)
+        self._kept[key] = (revision, value, weight + 1)
+        while self._weight > self._weight_max and len(self._kept) > 1:
+            _, (_, _, dropped) = self._kept.popitem(last=False)
+            self._weight -= dropped
 
 
+Catalog = _Revised[tuple[int, str, tuple[LabelMatcher, ...]], SeriesTable]
+Definitions = _Revised[int, dict[str, MetricDefinition]]

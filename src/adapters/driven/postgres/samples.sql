@@ -3,6 +3,7 @@
 SELECT
     (SELECT epoch FROM sextant.settle_epoch) AS epoch,
     (SELECT revision FROM sextant.tenant_catalogs WHERE tenant_id = $1) AS revision,
+    (SELECT policy_revision FROM sextant.tenant_catalogs WHERE tenant_id = $1) AS policy_revision,
     array_agg(fresh.writer ORDER BY fresh.writer, fresh.sequence) AS writers,
     array_agg(fresh.sequence ORDER BY fresh.writer, fresh.sequence) AS sequences
 FROM sextant.journal_streams stream

@@ -35,7 +35,15 @@ class TimescaleSampleReader(PostgresSampleReader):
     def _open(
         self, connection: Connection, tenant_id: int, limits: Limits, state: SnapshotState
     ) -> "TimescaleSnapshot":
-        return TimescaleSnapshot(connection, tenant_id, limits, state, self._heads, self._catalog)
+        return TimescaleSnapshot(
+            connection,
+            tenant_id,
+            limits,
+            state,
+            heads=self._heads,
+            catalog=self._catalog,
+            definitions=self._definitions,
+        )
 
 
 class TimescaleSnapshot(PostgresSnapshot):
