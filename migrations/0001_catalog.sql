@@ -5,6 +5,8 @@
 DO $$
 DECLARE
     wanted text;
+    -- Since PostgreSQL 16 a member may lack the right to SET ROLE.
+    may_become text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['sextant_reader', 'sextant_writer', 'sextant_keeper'] LOOP
         BEGIN
@@ -12,7 +14,7 @@ BEGIN
         EXCEPTION
             WHEN duplicate_object OR unique_violation THEN NULL;  -- made by another database of this server
         END;
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') OR NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        IF NOT pg_has_role(current_user, wanted, may_become) THEN
             EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
         END IF;
     END LOOP;

@@ -69,30 +69,33 @@ class TimescaleKeeping(PostgresKeeping):
 
     async def refresh_aggregates(self, *, now_us: int) -> int:
         """See `Keeping.refresh_aggregates`; a bucket that is not over stays stale, for it would be refreshed again."""
-        refreshed = 0
-        for width_us, query in REFRESH.items():
-            closed_us = now_us // width_us * width_us
-            async with self._database.transaction(Role.KEEPER) as connection:
-                rows = [
-                    (row["id"], (wire.microseconds(row["starts_at"]), wire.microseconds(row["ends_at"])))
-                    for row in await connection.fetch(SQL["stale"])
-                    if row["width"] == timedelta(microseconds=width_us)
-                ]
-            due = union(
-                ((start, min(end, closed_us)) for _, (start, end) in rows if start < closed_us), gap_us=width_us
-            )
-            if not due:
-                continue
-            for start, end in due:
-                async with self._database.session() as session:
-                    await session.execute(SQL[query], wire.timestamp(start), wire.timestamp(end))
-            open_spans = union((max(start, closed_us), end) for _, (start, end) in rows if end > closed_us)
-            async with self._database.transaction(Role.KEEPER) as connection:
-                await connection.execute(SQL["unmark_stale"], [row_id for row_id, _ in rows])
-                await self._mark_stale(connection, [(width_us, span) for span in open_spans])
-                await connection.execute(COMMON["next_epoch"])
-            refreshed += len(due)
-        return refreshed
+        async with self._database.session() as session:
+            if not await session.fetchval(SQL["lock_refresh"]):
+                return 0
+            try:
+                return sum([await self._refresh(session, width_us, now_us) for width_us in REFRESH])
+            finally:
+                await session.execute(SQL["unlock_refresh"])
+
+    async def _refresh(self, session: Connection, width_us: int, now_us: int) -> int:
+        """Refreshes one aggregate where it is stale and its buckets are over; returns how many ranges."""
+        closed_us = now_us // width_us * width_us
+        async with self._database.transaction(Role.KEEPER) as connection:
+            rows = [
+                (row["id"], (wire.microseconds(row["starts_at"]), wire.microseconds(row["ends_at"])))
+                for row in await connection.fetch(SQL["stale"], timedelta(microseconds=width_us))
+            ]
+        due = union(((start, min(end, closed_us)) for _, (start, end) in rows if start < closed_us), gap_us=width_us)
+        if not due:
+            return 0
+        for start, end in due:
+            await session.execute(SQL[REFRESH[width_us]], wire.timestamp(start), wire.timestamp(end))
+        still_open = union((max(start, closed_us), end) for _, (start, end) in rows if end > closed_us)
+        async with self._database.transaction(Role.KEEPER) as connection:
+            await connection.execute(SQL["unmark_stale"], [row_id for row_id, _ in rows])
+            await self._mark_stale(connection, [(width_us, span) for span in still_open])
+            await connection.execute(COMMON["next_epoch"])
+        return len(due)
 
     async def compress(self, *, older_than_us: int) -> int:
         """See `Keeping.compress`."""

@@ -24,8 +24,16 @@ SELECT r.width, r.starts_at, r.ends_at FROM unnest($1::interval[], $2::timestamp
     AS r (width, starts_at, ends_at)
 
 -- name: stale
--- What has to be refreshed, narrowest width first.
-SELECT id, width, starts_at, ends_at FROM sextant.stale_aggregates ORDER BY width, starts_at
+-- Where an aggregate has to be refreshed.
+SELECT id, starts_at, ends_at FROM sextant.stale_aggregates WHERE width = $1 ORDER BY starts_at
+
+-- name: lock_refresh
+-- One process refreshes at a time; held by the session, because a refresh commits as it goes.
+SELECT pg_try_advisory_lock(hashtext('sextant.refresh'), 0)
+
+-- name: unlock_refresh
+-- Lets others refresh.
+SELECT pg_advisory_unlock(hashtext('sextant.refresh'), 0)
 
 -- name: unmark_stale
 -- These ranges hold again.
