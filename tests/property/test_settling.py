@@ -96,13 +96,11 @@ def test_unsorted_rows_never_reach_the_columnstore() -> None:
     merged = merge([block])
     for wrong in (np.array([1, 0]), np.array([0, 0])):
         with pytest.raises(AssertionError):
-            assert_sorted(merged.take(wrong))  # type: ignore[arg-type]  # an index serves as well as a mask
+            assert_sorted(merged.take(wrong))
 
 
 @given(rows, st.dictionaries(st.integers(1, 9), st.integers(0, 2**52)))
-def test_late_is_not_newer_than_the_newest_settled(
-    points: list[Row], newest: dict[int, int]
-) -> None:
+def test_late_is_not_newer_than_the_newest_settled(points: list[Row], newest: dict[int, int]) -> None:
     """A point is late exactly where its series has a settled sample at or after it."""
     taken = columns([row for row in points if row[1] >= 0])
     ids = np.array(sorted(newest), np.int32)

@@ -197,13 +197,14 @@ def _checked_url(text: str) -> str:
 def _unknown_names(settings: Sequence[Setting], environ: Mapping[str, str]) -> list[str]:
     known = {setting.variable for setting in settings}
     known |= {setting.variable + FILE_SUFFIX for setting in settings if setting.is_secret}
+    bare = sorted(name.removeprefix(PREFIX) for name in known)
     problems = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX) or name in known:
             continue
-        near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-        hint = f"; did you mean {near[0]}?" if near else "; `sextant settings` lists them all"
-        problems.append(f"{name} is not a setting{hint}")
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1, cutoff=0.7)
+        hint = f"did you mean {PREFIX}{near[0]}?" if near else "unset it"
+        problems.append(f"{name} is not a setting; {hint}")
     return problems
 
 

@@ -38,7 +38,7 @@ SETTINGS: Final = {
     "port": str(PORT),
     "unix_socket_permissions": "0700",
     "password_encryption": "scram-sha-256",
-    "max_connections": "50",
+    "max_connections": "100",
     "shared_buffers": "128MB",
     "huge_pages": "off",
     "max_wal_size": "2GB",

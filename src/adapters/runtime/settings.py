@@ -41,10 +41,6 @@ class DatabaseSettings(Section, frozen=True, kw_only=True):
     connect_timeout_s: Annotated[
         Seconds, Meta(ge=0.1, le=60, description="How long connecting to the database may take.")
     ] = 4.0
-    statement_timeout_s: Annotated[
-        Seconds,
-        Meta(ge=0.1, le=3_600, description="How long one statement of a write may take."),
-    ] = 4.0
 
 
 class ServerSettings(Section, frozen=True, kw_only=True):

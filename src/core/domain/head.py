@@ -53,6 +53,7 @@ class Head:
         self._tail: list[Columns] = []
         self._tail_slots: list[Int32s] = []
         self._tail_points = 0
+        self._owners = np.zeros(0, np.int32)
 
     @property
     def seen(self) -> Cursors:
@@ -71,6 +72,7 @@ class Head:
                 self._tail_slots.append(np.full(len(block.points), len(self._slots) + len(fresh), np.int32))
                 self._tail.append(block.points)
                 self._tail_points += len(block.points)
+                self._owners = _with_owners(self._owners, block)
                 fresh.append(block)
         if fresh:
             self._slots = self._slots.extended(fresh)
@@ -95,12 +97,14 @@ class Head:
         """Forgets the position of a stream that is closed and wholly settled."""
         self._seen.pop(writer, None)
 
-    def narrow(self, series_ids: Int32s, start_us: int, end_us: int, cursors: Cursors) -> Columns:
-        """The acknowledged, unsettled points of `series_ids` (ascending) in ``[start_us, end_us)``.
+    def narrow(self, tenant_id: int, series_ids: Int32s, start_us: int, end_us: int, cursors: Cursors) -> Columns:
+        """The tenant's acknowledged, unsettled points of `series_ids` (ascending) in ``[start_us, end_us)``.
 
-        Sorted by (series, ts), one point for each. `cursors` are those of the caller's snapshot: blocks that were
-        settled in it are left out.
+        Sorted by (series, ts), one point for each; series of other tenants give nothing. `cursors` are those of the
+        caller's snapshot: blocks that were settled in it are left out.
         """
+        series_ids = series_ids[: np.searchsorted(series_ids, len(self._owners))]
+        series_ids = series_ids[self._owners[series_ids] == tenant_id]
         if len(series_ids) == 0 or len(self) == 0:
             return empty_columns()
         self._join_tail()
@@ -163,6 +167,20 @@ class _Slots(msgspec.Struct, frozen=True, eq=False):
         for writer, sequence in cursors.items():
             settled |= (self.writers == writer) & (self.sequences <= sequence)
         return settled
+
+
+def _with_owners(owners: Int32s, block: JournalBlock) -> Int32s:
+    """The tenant of every series id, those of `block` included; 0 for ids never seen."""
+    if len(block.points) == 0:
+        return owners
+    id_max = int(block.points.series_ids.max())
+    if id_max >= len(owners):
+        owners = np.append(owners, np.zeros(max(id_max + 1, 2 * len(owners)) - len(owners), np.int32))
+    start = 0
+    for tenant_id, end in zip(block.tenant_ids, block.tenant_ends, strict=True):
+        owners[block.points.series_ids[start:end]] = tenant_id
+        start = end
+    return owners
 
 
 def _rows_of(sorted_ids: Int32s, wanted: Int32s) -> Int64s:

@@ -11,6 +11,8 @@ from ports.driven.keeping import Backlog, Keeping, SettleOutcome
 
 POLL_S: Final = 0.5
 """How often the backlog is looked at; a settle is due seconds or minutes apart."""
+SETTLE_BLOCKS: Final = 10_000
+"""Many small commits: every process that queries keeps track of each unsettled block."""
 REFRESH_EVERY_S: Final = 60.0
 """Stored aggregates follow settled samples by about this long; queries read raw samples meanwhile."""
 UPKEEP_EVERY_S: Final = 3_600.0
@@ -107,4 +109,8 @@ class KeeperService:
         return Done(dropped=dropped, compressed=compressed)
 
     def _is_due(self, backlog: Backlog, age_s: float) -> bool:
-        return backlog.points >= self._plan.settle_points or (backlog.points > 0 and age_s >= self._plan.settle_age_s)
+        return (
+            backlog.points >= self._plan.settle_points
+            or backlog.blocks >= SETTLE_BLOCKS
+            or (backlog.points > 0 and age_s >= self._plan.settle_age_s)
+        )

@@ -164,7 +164,7 @@ class PostgresSnapshot:
     def head(self, series_ids: Int32s, time_range: TimeRange) -> Columns:
         """See `Snapshot.head`."""
         return self._heads.head.narrow(
-            series_ids, time_range.start_us, time_range.end_us, self._state.epoch.cursors
+            self._tenant_id, series_ids, time_range.start_us, time_range.end_us, self._state.epoch.cursors
         )
 
     async def settled_points(

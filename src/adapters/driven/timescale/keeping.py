@@ -108,8 +108,15 @@ class TimescaleKeeping(PostgresKeeping):
 
     async def _drop_before(self, oldest_us: int) -> int:
         async with self._database.transaction(Role.OWNER) as connection:
+            first = await connection.fetchval(SQL["oldest_chunk"], wire.timestamp(oldest_us))
             await connection.fetch(SQL["drop_aggregate_chunks"], wire.timestamp(oldest_us))
-            return len(await connection.fetch(SQL["drop_chunks"], wire.timestamp(oldest_us)))
+            dropped = len(await connection.fetch(SQL["drop_chunks"], wire.timestamp(oldest_us)))
+            if dropped:
+                # Aggregates' chunks are longer: refreshing what is gone takes the rest of it out of them as well.
+                start_us = wire.microseconds(first)
+                await self._mark_stale(connection, [(width_us, (start_us, oldest_us)) for width_us in REFRESH])
+                await connection.execute(COMMON["next_epoch"])
+        return dropped
 
     async def _delete_expired(
         self, connection: Connection, tenant_id: int, series_ids: list[int], cutoff_us: int

@@ -66,6 +66,11 @@ ORDER BY i.range_start
 -- Moves a chunk's rows to the columnstore.
 SELECT compress_chunk($1::regclass, if_not_compressed => true)
 
+-- name: oldest_chunk
+-- Where the chunks wholly before a time begin.
+SELECT min(range_start) FROM timescaledb_information.chunks
+WHERE hypertable_schema = 'sextant' AND hypertable_name = 'samples' AND range_end <= $1
+
 -- name: drop_chunks
 -- Chunks wholly before a time.
 SELECT drop_chunks('sextant.samples', older_than => $1::timestamptz)

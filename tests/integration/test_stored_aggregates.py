@@ -1,0 +1,76 @@
+"""Continuous aggregates on TimescaleDB: refreshing never reaches past what is kept, and never loses what is."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import numpy as np
+import pytest
+
+from adapters.bootstrap import Storage, open_storage, run_migrations
+from adapters.runtime.settings import DatabaseSettings, Settings
+from core.domain.columns import Columns
+from core.domain.definitions import RETENTION_DAYS_DEFAULT, retention_cutoff
+from core.domain.series import series_identity
+from core.domain.times import DAY_US, HOUR_US, MINUTE_US
+from ports.driven.journal import JournalEntry
+from ports.driven.tenant_store import LimitOverrides
+from tests.support.servers import Engine
+
+pytestmark = pytest.mark.timescale
+
+AGGREGATES = ("samples_5m", "samples_1h", "samples_1d")
+
+
+@pytest.fixture
+async def storage(timescale_database: Engine) -> AsyncIterator[Storage]:
+    settings = Settings(database=DatabaseSettings(url=timescale_database.url, pool_size=3))
+    run_migrations(settings)
+    async with open_storage(settings) as opened:
+        yield opened
+
+
+async def test_refresh_windows_stay_inside_retention(storage: Storage, timescale_database: Engine) -> None:
+    """Every refresh policy looks back for less than the shortest time for which chunks are kept."""
+    connection = await asyncpg.connect(timescale_database.url)
+    try:
+        rows = await connection.fetch(
+            "SELECT (config ->> 'start_offset')::interval AS back FROM timescaledb_information.jobs"
+            " WHERE proc_name = 'policy_refresh_continuous_aggregate'"
+        )
+    finally:
+        await connection.close()
+    assert len(rows) == len(AGGREGATES)
+    assert all(row["back"].days < RETENTION_DAYS_DEFAULT for row in rows)
+
+
+async def test_expiry_takes_the_old_out_of_aggregates_and_leaves_the_rest(
+    storage: Storage, timescale_database: Engine
+) -> None:
+    """After chunks are dropped and everything is refreshed, the aggregates hold exactly the samples that are left."""
+    now_us = storage.clock.now_us()
+    cutoff_us = retention_cutoff(now_us, RETENTION_DAYS_DEFAULT)
+    tenant = await storage.tenants.create("kept", LimitOverrides())
+    identity = series_identity("load", {"host": "a"}, None)
+    resolved = await storage.catalog.resolve(tenant.id, [identity], series_max=10)
+    series_id = resolved.series_ids[0]
+    assert series_id is not None
+    ts_us = np.arange(cutoff_us - 3 * DAY_US, cutoff_us + 3 * DAY_US, 7 * MINUTE_US, dtype=np.int64)
+    points = Columns(np.full(len(ts_us), series_id, np.int32), ts_us, ts_us % 1_000 + 1.0)
+    await storage.journal.append(JournalEntry(tenant.id, points))
+    await storage.keeping.settle(points_max=1_000_000)
+    await storage.keeping.refresh_aggregates(now_us=now_us)
+    assert await _counted(timescale_database) == [len(ts_us)] * len(AGGREGATES)
+    assert await storage.keeping.drop_expired(now_us=now_us) == 3
+    await storage.keeping.refresh_aggregates(now_us=now_us)
+    left = int((ts_us >= cutoff_us).sum())
+    assert await _counted(timescale_database) == [left] * len(AGGREGATES)
+    assert (await storage.keeping.status()).samples == left
+    assert left > HOUR_US // (7 * MINUTE_US)
+
+
+async def _counted(database: Engine) -> list[int]:
+    connection = await asyncpg.connect(database.url)
+    try:
+        return [await connection.fetchval(f"SELECT coalesce(sum(count), 0) FROM sextant.{name}") for name in AGGREGATES]
+    finally:
+        await connection.close()
