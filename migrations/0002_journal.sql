@@ -13,6 +13,8 @@ CREATE TABLE sextant.journal (
     commit_order xid8 NOT NULL DEFAULT pg_current_xact_id(),
     appended_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     points integer NOT NULL,
+    ts_min timestamptz NOT NULL,
+    ts_max timestamptz NOT NULL,
     block bytea NOT NULL,
     PRIMARY KEY (writer, sequence)
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000,

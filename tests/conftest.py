@@ -7,6 +7,7 @@ postgres_database, timescale_wasm_database, timescale_native_database   one engi
 All yield an `Engine`. A test that uses one of the last three carries that engine's marker itself.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -26,13 +27,24 @@ on_timescale_wasm = pytest.param("timescale-wasm", marks=pytest.mark.timescale)
 on_timescale_native = pytest.param("timescale-native", marks=[pytest.mark.timescale, pytest.mark.native])
 
 
+def pytest_report_header() -> str:
+    """Say which lane is left out, once, instead of at each of its tests."""
+    try:
+        native_timescale_url()
+    except ServerMissingError as missing:
+        return f"native TimescaleDB: its tests are skipped; {missing}"
+    return "native TimescaleDB: its tests run"
+
+
 @contextmanager
 def or_skip(server: AbstractContextManager[str]) -> Iterator[str]:
-    """Enter a server, or skip the test with the reason that it cannot run here."""
+    """Enter a server, or skip the test with the reason that it cannot run here; where CI is set, that is a failure."""
     try:
         with server as url:
             yield url
     except ServerMissingError as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing))
         pytest.skip(str(missing))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -23,12 +23,13 @@ from adapters.driven.timescale.reader import TimescaleSampleReader
 from adapters.runtime.clock import SystemClock
 from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
+from core.domain.errors import Unavailable
 from core.domain.tenants import Limits
 from core.services.administration import AdministrationService, DefinitionService
 from core.services.authentication import AuthenticationService
 from core.services.health import HealthService
 from core.services.ingest import IngestService
-from core.services.keeper import KeeperPlan, KeeperService
+from core.services.keeper import AWAY_S, KeeperPlan, KeeperService
 from core.services.policies import Policies
 from core.services.query import QueryService
 from ports.driven.clock import Clock
@@ -163,7 +164,10 @@ async def run_keeper(settings: Settings, stop: asyncio.Event) -> None:
     """Works in the background until `stop`."""
     telemetry = PrometheusTelemetry()
     few = msgspec.structs.replace(settings.database, pool_size=KEEPER_POOL_SIZE)
-    async with open_storage(msgspec.structs.replace(settings, database=few), telemetry) as storage:
+    async with AsyncExitStack() as opened:
+        storage = await _storage_once_there(opened, msgspec.structs.replace(settings, database=few), telemetry, stop)
+        if storage is None:
+            return
         keeper = KeeperService(
             storage.keeping,
             KeeperPlan(
@@ -187,6 +191,19 @@ async def run_keeper(settings: Settings, stop: asyncio.Event) -> None:
                 )
             if pause_s:
                 await _wait(stop, pause_s)
+
+
+async def _storage_once_there(
+    opened: AsyncExitStack, settings: Settings, telemetry: PrometheusTelemetry, stop: asyncio.Event
+) -> Storage | None:
+    """The storage, opened as soon as its database is there; None where `stop` comes first."""
+    while not stop.is_set():
+        try:
+            return await opened.enter_async_context(open_storage(settings, telemetry))
+        except Unavailable as error:
+            log.warning("keeper_waits", reason=str(error))
+            await _wait(stop, AWAY_S)
+    return None
 
 
 async def _wait(stop: asyncio.Event, pause_s: float) -> None:

@@ -55,7 +55,7 @@ async def test_expiry_takes_the_old_out_of_aggregates_and_leaves_the_rest(
     series_id = resolved.series_ids[0]
     assert series_id is not None
     ts_us = np.arange(cutoff_us - 3 * DAY_US, cutoff_us + 3 * DAY_US, 7 * MINUTE_US, dtype=np.int64)
-    points = Columns(np.full(len(ts_us), series_id, np.int32), ts_us, ts_us % 1_000 + 1.0)
+    points = Columns(np.full(len(ts_us), series_id, np.int32), ts_us, (ts_us % 1_000).astype(np.float64))
     await storage.journal.append(JournalEntry(tenant.id, points))
     await storage.keeping.settle(points_max=1_000_000)
     await storage.keeping.refresh_aggregates(now_us=now_us)

@@ -8,6 +8,12 @@ import psycopg
 VERSION_MIN: Final = 15
 """The oldest PostgreSQL with everything that the migrations use."""
 
+CONNECT_TIMEOUT_S: Final = 10
+"""For a server that has just answered `check_database`."""
+
+_SCHEMA_FOUND: Final = "SELECT to_regclass('sextant.migrations') IS NOT NULL"
+_SCHEMA_VERSION: Final = "SELECT max(number) FROM sextant.migrations"
+_MAY_KEEP: Final = "SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = 'sextant_keeper'"
 _ADVICE: Final = {
     "password authentication failed": "mend the password in SEXTANT_DATABASE_URL",
     "no password supplied": "put the password into SEXTANT_DATABASE_URL",
@@ -42,6 +48,33 @@ def check_database(url: str, *, connect_timeout_s: float) -> None:
             )
 
 
+def check_schema(url: str, *, wanted: str) -> None:
+    """Sees whether the schema is the program's, version `wanted`, and the user may work with it.
+
+    Raises `DatabaseUnusableError`.
+    """
+    with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S, application_name="sextant") as connection:
+        try:
+            found = connection.execute(_SCHEMA_FOUND).fetchone()
+            row = connection.execute(_SCHEMA_VERSION).fetchone() if found == (True,) else None
+            member = connection.execute(_MAY_KEEP).fetchone() if found == (True,) else None
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DatabaseUnusableError(_lacking(url, error)) from error
+    version = None if row is None else row[0]
+    if version is None:
+        raise DatabaseUnusableError(f"{address_of(url)} has no Sextant schema yet: run `sextant migrate`")
+    if version < wanted:
+        raise DatabaseUnusableError(
+            f"the schema of {address_of(url)} is at {version}, this Sextant needs {wanted}: run `sextant migrate`"
+        )
+    if version > wanted:
+        raise DatabaseUnusableError(
+            f"the schema of {address_of(url)} is at {version}, this Sextant knows {wanted} at most: upgrade Sextant"
+        )
+    if member != (True,):
+        raise DatabaseUnusableError(_lacking(url, "it is not a member of sextant_keeper"))
+
+
 def address_of(url: str) -> str:
     """Where a connection URL leads, without user and password: ``host:port/database``."""
     parts = urlsplit(url)
@@ -56,3 +89,8 @@ def _reason(error: psycopg.Error) -> str:
     said = lines[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip()
     advice = next((advice for words, advice in _ADVICE.items() if words in str(error)), None)
     return f"{said}; {advice}" if advice else said
+
+
+def _lacking(url: str, why: object) -> str:
+    said = str(why).splitlines()[0]
+    return f"the user for {address_of(url)} lacks a right: {said}; use the one who ran `sextant migrate`"

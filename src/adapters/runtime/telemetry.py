@@ -91,7 +91,8 @@ class PrometheusTelemetry:
         self._accepted.inc(accepted)
         self._batch_sizes.observe(accepted + refused)
         self._cache_hits.inc(cache_hits)
-        self._cache_misses.inc(cache_misses)
+        if cache_misses:
+            self._cache_misses.inc(cache_misses)
 
     def queried(self, kind: str, *, took_s: float, points: int) -> None:
         """One query was answered with that many samples or buckets."""

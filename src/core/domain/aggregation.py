@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import numpy as np
 
-from core.domain.columns import Columns, Float64s, Int32s, Int64s
+from core.domain.columns import Bools, Columns, Float64s, Int32s, Int64s
 from core.domain.definitions import Aggregation
 from core.domain.times import SECOND_US
 
@@ -77,38 +77,40 @@ def bucket_starts(ts_us: Int64s, step_us: int | None) -> Int64s:
 
 def lines_of(points: Columns, series_ids: Int32s, lines: Int32s) -> Int32s:
     """The line of each point: `series_ids` ascending, `lines` parallel to it, every point's series among them."""
-    return lines[np.searchsorted(series_ids, points.series_ids)]
+    starts = _run_starts(points.series_ids)  # few where points are sorted by series: each run is looked up once
+    found = lines[np.searchsorted(series_ids, points.series_ids[starts])]
+    return np.repeat(found, np.diff(np.append(starts, len(points))))
 
 
 def partials_of(points: Columns, lines: Int32s, step_us: int | None) -> Partials:
-    """The partial aggregates of raw points; `lines` is the line of each point."""
+    """The partial aggregates of raw points, as `merge_partials` returns them; `lines` is the line of each point.
+
+    Runs of one line and bucket whose instants ascend are aggregated as they stand, then merged: points sorted by
+    (series, ts) have few runs, and sorting runs is far cheaper than sorting points.
+    """
     buckets = bucket_starts(points.ts_us, step_us)
-    order = np.lexsort((points.values, points.ts_us, buckets, lines))
-    ts_us, values = points.ts_us[order], points.values[order]
-    starts = _group_starts(lines[order], buckets[order])
-    ends = np.append(starts[1:], len(order)) - 1 if len(starts) else starts
-    first_ts = ts_us[starts]
-    # Values ascend within an instant, so the greatest at the first instant stands at the end of its run.
-    first_rows = _last_row_of_first_instant(ts_us, starts, ends)
-    return Partials(
-        lines[order][starts],
-        buckets[order][starts],
+    starts = _run_starts(lines, buckets, breaks=points.ts_us[1:] <= points.ts_us[:-1])
+    ends = np.append(starts[1:], len(points)) - 1 if len(starts) else starts
+    runs = Partials(
+        lines[starts],
+        buckets[starts],
         ends - starts + 1,
-        _reduce(np.add, values, starts),
-        _reduce(np.minimum, values, starts),
-        _reduce(np.maximum, values, starts),
-        first_ts,
-        values[first_rows],
-        ts_us[ends],
-        values[ends],
+        _reduce(np.add, points.values, starts),
+        _reduce(np.minimum, points.values, starts),
+        _reduce(np.maximum, points.values, starts),
+        points.ts_us[starts],
+        points.values[starts],
+        points.ts_us[ends],
+        points.values[ends],
     )
+    return merge_partials([runs])
 
 
 def merge_partials(parts: Sequence[Partials]) -> Partials:
     """One row per (line, bucket), sorted by them."""
     lines, buckets = _joined(parts, "lines"), _joined(parts, "buckets_us")
     order = np.lexsort((buckets, lines))
-    starts = _group_starts(lines[order], buckets[order])
+    starts = _run_starts(lines[order], buckets[order])
     if len(starts) == len(order):
         return Partials(*(_joined(parts, field)[order] for field in Partials.__struct_fields__))
     first_ts, firsts = _joined(parts, "first_ts_us"), _joined(parts, "firsts")
@@ -161,7 +163,7 @@ def percentiles_of(points: Columns, lines: Int32s, step_us: int | None, percents
     buckets = bucket_starts(points.ts_us, step_us)
     order = np.lexsort((points.values, buckets, lines))
     values = points.values[order]
-    starts = _group_starts(lines[order], buckets[order])
+    starts = _run_starts(lines[order], buckets[order])
     sizes = np.diff(np.append(starts, len(order)))
     finished = []
     for percent in percents:
@@ -195,22 +197,14 @@ def per_second(increases: Buckets, step_us: int) -> Buckets:
     return Buckets(increases.lines, increases.buckets_us, increases.values / (step_us / SECOND_US))
 
 
-def _group_starts(lines: Int32s, buckets: Int64s) -> Int64s:
-    """The first row of each run of equal (line, bucket); both sorted."""
-    if len(lines) == 0:
+def _run_starts(*columns: Int32s | Int64s, breaks: Bools | None = None) -> Int64s:
+    """The first row of each run of rows equal in all `columns`; `breaks`, of shape (n - 1,), ends runs besides."""
+    if len(columns[0]) == 0:
         return np.empty(0, np.int64)
-    changes = (lines[1:] != lines[:-1]) | (buckets[1:] != buckets[:-1])
+    changes = breaks if breaks is not None else np.zeros(len(columns[0]) - 1, np.bool_)
+    for column in columns:
+        changes = changes | (column[1:] != column[:-1])
     return np.concatenate(([0], np.flatnonzero(changes) + 1)).astype(np.int64)
-
-
-def _last_row_of_first_instant(ts_us: Int64s, starts: Int64s, ends: Int64s) -> Int64s:
-    if len(starts) == 0:
-        return starts
-    changes = np.flatnonzero(ts_us[1:] != ts_us[:-1])
-    at = np.searchsorted(changes, starts)
-    candidates = np.append(changes, len(ts_us) - 1)[at]
-    rows: Int64s = np.minimum(candidates, ends)
-    return rows
 
 
 def _reduce(how: np.ufunc, values: Numbers, starts: Int64s) -> Numbers:

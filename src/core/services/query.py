@@ -146,7 +146,8 @@ class QueryService:
         async with self._reader.snapshot(principal.tenant_id, limits) as snapshot:
             definition = await snapshot.definition(selector.name)
             chosen = aggregation or _default_aggregation(definition)
-            kept = self._clamped(definition, time_range)
+            cutoff_us = self._cutoff_us(definition)
+            kept = time_range.clamped(cutoff_us)
             table = await snapshot.find(selector.name, selector.matchers)
             lines, labels = _group(table, group_by)
             if lines.count * buckets > POINTS_ANSWERED_MAX:
@@ -157,7 +158,7 @@ class QueryService:
                 )
             if kept is None or lines.count == 0:
                 return SeriesResult(selector.name, bucket_us, chosen.value, [])
-            values = await _buckets(snapshot, lines, kept, bucket_us, chosen)
+            values = await _buckets(snapshot, lines, kept, bucket_us, chosen, cutoff_us)
         answer = [
             Line(label_set, *filled(starts, line_values, time_range, bucket_us, fill))
             for label_set, starts, line_values in _by_line(values, labels)
@@ -193,12 +194,13 @@ class QueryService:
         self._telemetry.queried(kind, took_s=self._clock.monotonic_s() - started_s, points=points)
 
     async def _kept(self, snapshot: Snapshot, name: str, time_range: TimeRange) -> TimeRange | None:
-        return self._clamped(await snapshot.definition(name), time_range)
-
-    def _clamped(self, definition: MetricDefinition | None, time_range: TimeRange) -> TimeRange | None:
         """The part of the range that the metric's retention keeps."""
+        return time_range.clamped(self._cutoff_us(await snapshot.definition(name)))
+
+    def _cutoff_us(self, definition: MetricDefinition | None) -> int:
+        """The oldest instant that the metric's retention keeps."""
         days = definition.retention_days if definition is not None else RETENTION_DAYS_DEFAULT
-        return time_range.clamped(retention_cutoff(self._clock.now_us(), days))
+        return retention_cutoff(self._clock.now_us(), days)
 
 
 async def _page(
@@ -239,7 +241,7 @@ def _last_of_each(points: Columns) -> Columns:
 
 
 async def _buckets(
-    snapshot: Snapshot, lines: Lines, kept: TimeRange, bucket_us: int, aggregation: Aggregation
+    snapshot: Snapshot, lines: Lines, kept: TimeRange, bucket_us: int, aggregation: Aggregation, cutoff_us: int
 ) -> Buckets:
     head = snapshot.head(lines.series_ids, kept)
     if aggregation in DECOMPOSABLE:
@@ -251,19 +253,23 @@ async def _buckets(
     if aggregation in PERCENTILES:
         line_of = lines_of(points, lines.series_ids, lines.lines)
         return percentiles_of(points, line_of, bucket_us, [PERCENTILES[aggregation]])[0]
-    before = await _last_before(snapshot, lines, kept)
+    before = await _last_before(snapshot, lines, kept, cutoff_us)
     increases = increases_of(
         overriding(before, points), lines.series_ids, lines.lines, bucket_us, start_us=kept.start_us
     )
     return per_second(increases, bucket_us) if aggregation is Aggregation.RATE else increases
 
 
-async def _last_before(snapshot: Snapshot, lines: Lines, kept: TimeRange) -> Columns:
-    """Each series' last sample before the range: the first delta's other end, so answers do not depend on start."""
-    if kept.start_us == 0:
+async def _last_before(snapshot: Snapshot, lines: Lines, kept: TimeRange, cutoff_us: int) -> Columns:
+    """Each series' last sample before the range: the first delta's other end, so answers do not depend on start.
+
+    What retention no longer keeps is not looked at, because it may be deleted at any time.
+    """
+    since_us = max(0, cutoff_us)
+    if kept.start_us <= since_us:
         return empty_columns()
-    head = _last_of_each(snapshot.head(lines.series_ids, TimeRange(0, kept.start_us)))
-    settled = await snapshot.settled_last(lines.series_ids, kept.start_us, 0)
+    head = _last_of_each(snapshot.head(lines.series_ids, TimeRange(since_us, kept.start_us)))
+    settled = await snapshot.settled_last(lines.series_ids, kept.start_us, since_us)
     return _last_of_each(overriding(settled, head))
 
 

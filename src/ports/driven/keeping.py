@@ -31,7 +31,7 @@ class SettleOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StorageStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store is and holds; counts of samples are exact, sizes as the database reports them."""
+    """What the store is and holds; counts are exact, sizes as the database reports them."""
 
     engine: str
     """``timescaledb``, ``postgresql`` or ``memory``."""
@@ -47,9 +47,9 @@ class StorageStatus(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int
     compressed_chunks: int
     size_bytes: int
+    """Of the settled samples with their indexes; stored aggregates and the journal not counted."""
     uncompressed_bytes: int | None
-    """What the compressed chunks held before; None where nothing is compressed."""
-    compressed_bytes: int | None
+    """What the settled samples would take as plain rows without an index; None where nothing is compressed."""
     oldest_us: int | None
     newest_us: int | None
 

@@ -29,14 +29,16 @@ class CorruptBlock(Exception):
 
 
 class Packed(msgspec.Struct, frozen=True, eq=False):
-    """A block as it is stored, and how many points it holds."""
+    """A block as it is stored, and what the journal says of it beside."""
 
     points: int
+    ts_min_us: int
+    ts_max_us: int
     block: bytes
 
 
 def pack(entries: Sequence[JournalEntry]) -> Packed:
-    """One block of all entries' points, by (tenant, series), those of one series in the order of the entries."""
+    """One block of all entries' points, at least one, by (tenant, series), each series' in the order of the entries."""
     by_tenant: dict[int, list[Columns]] = {}
     for entry in entries:
         by_tenant.setdefault(entry.tenant_id, []).append(entry.points)
@@ -59,7 +61,12 @@ def pack(entries: Sequence[JournalEntry]) -> Packed:
         + np.array(sorted(by_tenant), "<i4").tobytes()
         + np.array(ends, "<u4").tobytes()
     )
-    return Packed(total, header + bytes(cramjam.zstd.compress(body, level=ZSTD_LEVEL)))
+    return Packed(
+        total,
+        int(points.ts_us.min()),
+        int(points.ts_us.max()),
+        header + bytes(cramjam.zstd.compress(body, level=ZSTD_LEVEL)),
+    )
 
 
 def unpack(block: bytes, *, writer: int, sequence: int, order: int) -> JournalBlock:

@@ -66,7 +66,11 @@ class Database:
         with translated_errors(timeout_s):
             async with asyncio.timeout(None) as deadline:
                 self._under_way.add(deadline)
-                connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+                try:
+                    connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+                except BaseException:
+                    self._under_way.discard(deadline)
+                    raise
                 clean = False
                 try:
                     await connection.execute(_begin(role, tenant_id, operator, snapshot, timeout_s))
@@ -91,7 +95,11 @@ class Database:
         """A connection outside any transaction, in the login's own role, for procedures that commit themselves."""
         with translated_errors(None):
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-                yield connection
+                try:
+                    yield connection
+                except BaseException:
+                    connection.terminate()  # with whatever lock it still holds
+                    raise
 
     async def watch(self, url: str, *, connect_timeout_s: float) -> None:
         """Asks the server for a sign of life for ever, on a connection of its own; run it as a task."""
@@ -106,8 +114,8 @@ class Database:
                         await connection.execute("SELECT 1")
                 except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     self._down = f"the database does not answer ({type(error).__name__})"
-                    for deadline in tuple(self._under_way):
-                        deadline.reschedule(0)
+                    while self._under_way:
+                        self._under_way.pop().reschedule(0)  # each once: a deadline that has passed cannot be moved
                     if connection is not None:
                         connection.terminate()
                 else:
@@ -128,6 +136,7 @@ async def open_database(
             min_size=1,
             max_size=pool_size,
             timeout=connect_timeout_s,
+            reset=_as_it_is,
             server_settings={"application_name": application_name, "timezone": "UTC"},
         )
     database = Database(pool)
@@ -137,6 +146,10 @@ async def open_database(
     finally:
         watch.cancel()
         pool.terminate()
+
+
+async def _as_it_is(_connection: Connection) -> None:
+    """Every setting was local to its transaction: undoing them costs a round trip, and could fail after a commit."""
 
 
 @contextmanager
@@ -154,6 +167,7 @@ def translated_errors(timeout_s: float | None) -> Iterator[None]:
         OSError,
         TimeoutError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # the connection broke while a message was on its way
         asyncpg.PostgresConnectionError,
         asyncpg.InsufficientResourcesError,
         asyncpg.OperatorInterventionError,
@@ -181,5 +195,6 @@ def _begin(role: Role, tenant_id: int | None, operator: bool, snapshot: bool, ti
     if timeout_s is not None:
         parts.append(f"SET LOCAL statement_timeout = {int(timeout_s * 1000):d}")
     if snapshot:
-        parts.append("SET LOCAL jit = off")
+        # A plan for any values, which PostgreSQL keeps from the sixth execution on, misjudges arrays of series.
+        parts.append("SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_custom_plan")
     return "; ".join(parts)

@@ -55,19 +55,20 @@ class HeadCache:
         self._open: Counter[int] = Counter()
         self._loading = asyncio.Lock()
 
-    async def enter(self, connection: Connection, tenant_id: int) -> SnapshotState | None:
+    async def enter(self, connection: Connection) -> SnapshotState | None:
         """Brings the head up to the transaction's snapshot, or returns None where the snapshot is too old to use.
 
         The connection's role is that of a reader; it is changed while blocks are read and set back.
         """
-        seen = self.head.seen
-        state = await connection.fetchrow(SQL["state"], tenant_id, list(seen), list(seen.values()))
+        state = await connection.fetchrow(SQL["state"])
         assert state is not None
         epoch = self._epoch
         if epoch is None or epoch.number != state["epoch"]:
             epoch = await _read_epoch(connection, state["epoch"])
-        if state["writers"]:
-            await self._load(connection, list(zip(state["writers"], state["sequences"], strict=True)))
+        lasts = dict(zip(state["writers"] or (), state["sequences"] or (), strict=True))
+        missing = self._missing(lasts, epoch)
+        if missing:
+            await self._load(connection, missing)
         if epoch.number < self._dropped_epoch:
             return None
         if self._epoch is None or epoch.number > self._epoch.number:
@@ -75,6 +76,15 @@ class HeadCache:
         self._open[epoch.number] += 1
         self._drop()
         return SnapshotState(epoch, state["revision"], state["policy_revision"])
+
+    def _missing(self, lasts: Cursors, epoch: Epoch) -> list[tuple[int, int]]:
+        """The blocks after the settler's cursors, up to the last of each stream, that the head lacks."""
+        seen = self.head.seen
+        return [
+            (writer, sequence)
+            for writer, last in lasts.items()
+            for sequence in range(max(seen.get(writer, 0), epoch.cursors.get(writer, 0)) + 1, last + 1)
+        ]
 
     async def _load(self, connection: Connection, positions: Sequence[tuple[int, int]]) -> None:
         """Adds blocks to the head, some at a time so that the event loop can turn; one snapshot loads, others wait."""

@@ -18,6 +18,7 @@ import msgspec
 from adapters.driven.postgres.block import pack, unpack
 from adapters.driven.postgres.database import Connection, Database, Role
 from adapters.driven.postgres.queries import load_queries
+from adapters.driven.postgres.wire import timestamp
 from core.domain.errors import Unavailable
 from core.domain.head import JournalBlock
 from core.domain.points import Receipt
@@ -164,7 +165,13 @@ class PostgresJournal:
                 packed = pack(fresh)
                 try:
                     await connection.execute(
-                        SQL["append"], receipt.writer, receipt.sequence, packed.points, packed.block
+                        SQL["append"],
+                        receipt.writer,
+                        receipt.sequence,
+                        packed.points,
+                        timestamp(packed.ts_min_us),
+                        timestamp(packed.ts_max_us),
+                        packed.block,
                     )
                 except asyncpg.ForeignKeyViolationError as error:
                     raise Unavailable("this process' stream was closed as idle; another one opens now") from error

@@ -4,7 +4,7 @@ INSERT INTO sextant.journal_streams (opened_by) VALUES ($1) RETURNING writer
 
 -- name: append
 -- One group commit.
-INSERT INTO sextant.journal (writer, sequence, points, block) VALUES ($1, $2, $3, $4)
+INSERT INTO sextant.journal (writer, sequence, points, ts_min, ts_max, block) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: claim_keys
 -- Idempotency keys committed with a block; those that exist already are not returned.

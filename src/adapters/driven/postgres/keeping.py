@@ -181,6 +181,7 @@ class PostgresKeeping:
         backlog = await self.backlog()
         async with self._database.transaction(Role.OWNER) as connection:
             counts, sizes = await self._measure(connection)
+        is_compressed = sizes.get("compressed_chunks", 0) > 0 and counts["samples"] > 0
         return StorageStatus(
             engine=self.engine,
             engine_version=self._version(counts, sizes),
@@ -194,8 +195,7 @@ class PostgresKeeping:
             chunks=sizes["chunks"],
             compressed_chunks=sizes.get("compressed_chunks", 0),
             size_bytes=sizes["size_bytes"],
-            uncompressed_bytes=sizes.get("uncompressed_bytes"),
-            compressed_bytes=sizes.get("compressed_bytes"),
+            uncompressed_bytes=round(counts["samples"] * counts["row_bytes"]) if is_compressed else None,
             oldest_us=wire.microseconds(counts["oldest"]) if counts["oldest"] else None,
             newest_us=wire.microseconds(counts["newest"]) if counts["newest"] else None,
         )

@@ -53,8 +53,10 @@ SELECT
     (SELECT count(*) FROM sextant.tenants) AS tenants,
     (SELECT count(*) FROM sextant.series) AS series,
     (SELECT count(*) FROM sextant.samples) AS samples,
-    (SELECT min(ts) FROM sextant.samples) AS oldest,
-    (SELECT max(ts) FROM sextant.samples) AS newest,
+    least((SELECT min(ts) FROM sextant.samples), (SELECT min(ts_min) FROM sextant.journal)) AS oldest,
+    greatest((SELECT max(ts) FROM sextant.samples), (SELECT max(ts_max) FROM sextant.journal)) AS newest,
+    -- A row of these columns with its line pointer, as it stands in a plain table.
+    (SELECT avg(pg_column_size(s.*)) + 4 FROM (SELECT * FROM sextant.samples LIMIT 1000) s)::float8 AS row_bytes,
     (SELECT max(number) FROM sextant.migrations) AS schema_version,
     current_setting('server_version') AS server_version
 

@@ -61,7 +61,7 @@ class PostgresSampleReader:
             async with self._database.transaction(
                 Role.READER, tenant_id=tenant_id, snapshot=True, timeout_s=limits.query_timeout_s
             ) as connection:
-                state = await self._heads.enter(connection, tenant_id)
+                state = await self._heads.enter(connection)
                 if state is None:
                     continue
                 try:
@@ -232,7 +232,9 @@ class PostgresSnapshot:
         """See `Snapshot.settled_partials`."""
         if self._nothing_settled(lines.series_ids, time_range):
             return []
-        span = (time_range.start_us, min(time_range.end_us, self._settled_until_us + 1))
+        # To the end of the newest sample's bucket, so that a stored aggregate may answer for that as well.
+        settled_end_us = (self._settled_until_us // step_us + 1) * step_us
+        span = (time_range.start_us, min(time_range.end_us, settled_end_us))
         late = self._late(head)
         touched = at_most(
             union(widened((int(ts), int(ts) + 1), step_us) for ts in np.unique(late.ts_us // step_us * step_us)),

@@ -1,18 +1,20 @@
 -- name: state
--- What decides where data is: the epoch, the catalog's revision, and the unsettled blocks that this process lacks.
+-- What decides where data is: the epoch, the tenant's revisions, and the last unsettled block of each stream. It has no
+-- parameters, so that its plan is kept although that of every other statement of a snapshot is made anew.
 SELECT
     (SELECT epoch FROM sextant.settle_epoch) AS epoch,
-    (SELECT revision FROM sextant.tenant_catalogs WHERE tenant_id = $1) AS revision,
-    (SELECT policy_revision FROM sextant.tenant_catalogs WHERE tenant_id = $1) AS policy_revision,
-    array_agg(fresh.writer ORDER BY fresh.writer, fresh.sequence) AS writers,
-    array_agg(fresh.sequence ORDER BY fresh.writer, fresh.sequence) AS sequences
-FROM sextant.journal_streams stream
-LEFT JOIN unnest($2::integer[], $3::bigint[]) AS seen (writer, sequence) ON seen.writer = stream.writer
-LEFT JOIN sextant.journal_cursors c ON c.consumer = 'settler' AND c.writer = stream.writer
-CROSS JOIN LATERAL (
-    SELECT j.writer, j.sequence FROM sextant.journal j
-    WHERE j.writer = stream.writer AND j.sequence > greatest(seen.sequence, c.sequence, 0)
-) fresh
+    tenant.revision,
+    tenant.policy_revision,
+    stream.writers,
+    stream.sequences
+FROM (
+    SELECT array_agg(s.writer) AS writers, array_agg(last.sequence) AS sequences
+    FROM sextant.journal_streams s
+    CROSS JOIN LATERAL (
+        SELECT j.sequence FROM sextant.journal j WHERE j.writer = s.writer ORDER BY j.sequence DESC LIMIT 1
+    ) last
+) stream
+LEFT JOIN sextant.tenant_catalogs tenant ON tenant.tenant_id = (SELECT sextant.current_tenant())
 
 -- name: epoch_cursors
 -- The settler's cursors.

@@ -1,5 +1,6 @@
 """Keeping samples on TimescaleDB: settling into the columnstore, aggregates, recompression, dropping chunks."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -73,18 +74,31 @@ class TimescaleKeeping(PostgresKeeping):
             if not await session.fetchval(SQL["lock_refresh"]):
                 return 0
             try:
-                return sum([await self._refresh(session, width_us, now_us) for width_us in REFRESH])
+                stale = await self._stale()
+                return sum([await self._refresh(session, width_us, stale[width_us], now_us) for width_us in REFRESH])
             finally:
                 await session.execute(SQL["unlock_refresh"])
 
-    async def _refresh(self, session: Connection, width_us: int, now_us: int) -> int:
+    async def _stale(self) -> dict[int, list[tuple[int, Span]]]:
+        """Aggregate width → its stale ranges with their ids, all as of one moment.
+
+        What a settle marks after that moment stays marked: the narrow aggregate may lack it when the wide one is
+        computed from it.
+        """
+        async with self._database.transaction(Role.KEEPER, snapshot=True) as connection:
+            return {
+                width_us: [
+                    (row["id"], (wire.microseconds(row["starts_at"]), wire.microseconds(row["ends_at"])))
+                    for row in await connection.fetch(SQL["stale"], timedelta(microseconds=width_us))
+                ]
+                for width_us in REFRESH
+            }
+
+    async def _refresh(
+        self, session: Connection, width_us: int, rows: Sequence[tuple[int, Span]], now_us: int
+    ) -> int:
         """Refreshes one aggregate where it is stale and its buckets are over; returns how many ranges."""
         closed_us = now_us // width_us * width_us
-        async with self._database.transaction(Role.KEEPER) as connection:
-            rows = [
-                (row["id"], (wire.microseconds(row["starts_at"]), wire.microseconds(row["ends_at"])))
-                for row in await connection.fetch(SQL["stale"], timedelta(microseconds=width_us))
-            ]
         due = union(((start, min(end, closed_us)) for _, (start, end) in rows if start < closed_us), gap_us=width_us)
         if not due:
             return 0

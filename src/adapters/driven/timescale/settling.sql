@@ -81,16 +81,12 @@ SELECT drop_chunks(view, older_than => $1::timestamptz)
 FROM unnest(ARRAY['sextant.samples_5m', 'sextant.samples_1h', 'sextant.samples_1d']::regclass[]) AS view
 
 -- name: sizes
--- Chunks, bytes, and what compression made of them.
+-- Chunks, how many of them in the columnstore, and bytes.
 SELECT
     (SELECT count(*) FROM timescaledb_information.chunks
      WHERE hypertable_schema = 'sextant' AND hypertable_name = 'samples') AS chunks,
     (SELECT count(*) FROM timescaledb_information.chunks
      WHERE hypertable_schema = 'sextant' AND hypertable_name = 'samples' AND is_compressed) AS compressed_chunks,
     hypertable_size('sextant.samples') AS size_bytes,
-    (SELECT sum(before_compression_total_bytes)::bigint FROM chunk_compression_stats('sextant.samples'))
-        AS uncompressed_bytes,
-    (SELECT sum(after_compression_total_bytes)::bigint FROM chunk_compression_stats('sextant.samples'))
-        AS compressed_bytes,
     (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS extension_version,
     current_setting('timescaledb.license') AS licence

@@ -1,0 +1,123 @@
+"""Who may come in, and what the others are told."""
+
+import httpx
+import pytest
+
+from core.domain.errors import Unavailable
+from tests.unit.http.conftest import World
+from tests.unit.http.fakes import raised_by
+from tests.unit.http.problems import problem_of
+
+METRIC = {"name": "cpu", "value": 1}
+API = [
+    ("POST", "/ingest"),
+    ("POST", "/api/v1/metrics/ingest/batch"),
+    ("GET", "/api/v1/metrics?name=cpu"),
+    ("GET", "/api/v1/metrics/names"),
+    ("GET", "/api/v1/metrics/labels"),
+    ("GET", "/api/v1/metrics/labels/host/values"),
+    ("GET", "/api/v1/metrics/latest/cpu"),
+    ("GET", "/api/v1/metrics/aggregate/cpu"),
+    ("GET", "/api/v1/metrics/series/cpu"),
+    ("GET", "/api/v1/metrics/definitions"),
+    ("POST", "/api/v1/metrics/definitions"),
+    ("GET", "/api/v1/metrics/definitions/cpu"),
+    ("PUT", "/api/v1/metrics/definitions/cpu"),
+    ("DELETE", "/api/v1/metrics/definitions/cpu"),
+    ("GET", "/api/v1/tenants"),
+    ("POST", "/api/v1/tenants"),
+    ("PUT", "/api/v1/tenants/acme/limits"),
+    ("GET", "/api/v1/keys"),
+    ("POST", "/api/v1/keys"),
+    ("DELETE", "/api/v1/keys/1"),
+    ("GET", "/api/v1/limits"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), API)
+async def test_every_api_route_needs_a_key(client: httpx.AsyncClient, method: str, path: str) -> None:
+    """Without a key, whatever else is right or wrong with the request, the answer is 401."""
+    response = await client.request(method, path, headers={"x-api-key": ""})
+    problem_of(response, 401)
+    assert response.headers["www-authenticate"] == 'Bearer realm="sextant"'
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer ingest-key"},
+        {"authorization": "bearer  ingest-key "},
+        {"x-api-key": "ingest-key"},
+        {"authorization": "Bearer ingest-key", "x-api-key": "another"},
+        {"x-api-key": "ingest-key", "x-scope-orgid": "acme"},
+        {"x-api-key": "ingest-key", "x-scope-orgid": "2"},
+    ],
+)
+async def test_a_key_is_taken_from_either_header(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """As a bearer token, which counts first, or by its own header; the tenant may be repeated by name or id."""
+    assert (await client.post("/ingest", json=METRIC, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-api-key": "unknown-key"},
+        {"authorization": "Basic aW5nZXN0LWtleTo="},
+        {"authorization": "Bearer"},
+        {"authorization": "ingest-key"},
+        {"x-api-key": "k" * 300},
+        {"x-api-key": "\xff\xfe"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/ingest", "/api/v1/metrics/definitions"])
+async def test_what_is_no_valid_key_is_refused(client: httpx.AsyncClient, headers: dict[str, str], path: str) -> None:
+    """Unknown, mistyped or absurd keys are told apart from nothing but a missing one."""
+    sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    problem_of(await client.post(path, json=METRIC, headers=sent), 401)
+
+
+@pytest.mark.parametrize("tenant", ["other", "3", "", "ACME", "\xe9"])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/ingest"), ("GET", "/api/v1/limits")])
+async def test_another_tenant_than_the_keys_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, tenant: str
+) -> None:
+    """A request that means another tenant must not land in this one."""
+    headers = [(b"x-api-key", b"ingest-key"), (b"x-scope-orgid", tenant.encode("latin-1"))]
+    problem_of(await client.request(method, path, json=METRIC, headers=headers), 403)
+
+
+async def test_a_key_without_the_scope_is_refused_before_its_body_is_read(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    """The problem names the scope that is needed, and nothing reaches the core."""
+    response = await client.post("/ingest", content=b"not json", headers={"x-api-key": "query-key"})
+    assert "'ingest'" in problem_of(response, 403)["detail"]
+    assert world.ingestion.requests == []
+    response = await client.get("/api/v1/metrics/names", headers={"x-api-key": "ingest-key"})
+    assert "'query'" in problem_of(response, 403)["detail"]
+
+
+async def test_when_keys_cannot_be_looked_up_the_client_is_asked_to_wait(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    """A database that is away is nobody's wrong key."""
+    raised_by(world.authentication, error=Unavailable("no database", retry_after_s=5))
+    for response in (await client.post("/ingest", json=METRIC), await client.get("/api/v1/limits")):
+        problem_of(response, 503)
+        assert response.headers["retry-after"] == "5"
+
+
+@pytest.mark.parametrize("sent", ["abc-1.2_3", "a" * 128])
+async def test_a_sane_request_id_is_kept(client: httpx.AsyncClient, sent: str) -> None:
+    """A proxy's id comes back, on every kind of route."""
+    for path in ("/ingest", "/healthz", "/nothing"):
+        response = await client.get(path, headers={"x-request-id": sent})
+        assert response.headers.get_list("x-request-id") == [sent]
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "a" * 129, "<script>", "\xe9"])
+async def test_another_request_id_is_replaced(client: httpx.AsyncClient, sent: str) -> None:
+    """What could not stand in a log line is not repeated."""
+    for path in ("/ingest", "/healthz", "/nothing"):
+        response = await client.get(path, headers=[(b"x-request-id", sent.encode("latin-1"))])
+        assert len(response.headers["x-request-id"]) == 16
