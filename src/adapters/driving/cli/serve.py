@@ -143,7 +143,7 @@ def _engine(migrated: Migrated) -> str:
 def _timescale(migrated: Migrated) -> str:
     if migrated.engine == "timescaledb":
         return "full licence: samples are compressed, aggregates are stored"
-    return f"no compression and no stored aggregates: {migrated.engine_reason}"
+    return f"not used, so no compression and no stored aggregates: {migrated.engine_reason}"
 
 
 @contextmanager

@@ -24,7 +24,7 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _NON_FINITE = re.compile(rb"-?(NaN|Inf)", re.IGNORECASE)
-_HALF_PAIR = re.compile(rb"\\\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\\\u[dD][c-fC-F])")
+_HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 _EXPECTED = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`")
 _BOUND = re.compile(r"Expected `(?:int|float)` (?P<how>>=|<=|>|<) (?P<limit>\S+)")
 _ENUM = re.compile(r"Invalid enum value (?P<value>.*)\Z", re.DOTALL)

@@ -32,6 +32,14 @@ A multi-tenant metrics server. Every request carries an API key, as `Authorizati
 says which tenant it belongs to and what it may do: `ingest`, `query`, `admin`. Times are RFC 3339 in UTC, ranges are
 `[start, end)`, durations are written `30s`, `5m`, `1h`, `7d`. Failures are problem+json (RFC 9457).
 """
+TAGS: Final = {
+    "Ingest": "Send metrics, one or a batch.",
+    "Queries": "Read samples: raw, the latest, statistics, values by bucket.",
+    "Definitions": "What a metric means, how it is aggregated and how long it is kept.",
+    "Administration": "Tenants, keys and limits.",
+    "Operations": "Health and Sextant's own metrics.",
+}
+"""In the order in which a newcomer needs them."""
 BODIES: Final[dict[str, type]] = {
     "create_definition": MetricDefinition,
     "put_definition": DefinitionBody,
@@ -74,7 +82,8 @@ SECURITY: Final = {
 def openapi_json(controllers: Sequence[type[Controller]], dependencies: Mapping[str, Provide]) -> bytes:
     """The whole document."""
     document = _litestar_document(controllers, dependencies)
-    document["paths"] |= INGEST_PATHS
+    document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
+    document["paths"] = INGEST_PATHS | document["paths"]
     _add_schemas(document["components"]["schemas"])
     for operation in _operations(document):
         _tidy(operation)
