@@ -29,13 +29,14 @@ async def consumer(storage: Storage) -> AsyncIterator[str]:
 
 
 async def read(storage: Storage, consumer: str, points_max: int = ALL) -> list[JournalBlock]:
-    """All blocks that the consumer has not seen, batch by batch."""
+    """All blocks that the consumer has not seen, batch by batch, none of them twice."""
     blocks: list[JournalBlock] = []
     while True:
         async with storage.consumers.consume(consumer, points_max=points_max) as batch:
             if not batch.blocks:
                 return blocks
             blocks += batch.blocks
+        assert len({(block.writer, block.sequence) for block in blocks}) == len(blocks)
 
 
 def rows_of(blocks: Sequence[JournalBlock], tenancy: Tenancy) -> list[Row]:

@@ -1,17 +1,27 @@
 """Columns: the last of each (series, ts), ranges, overriding."""
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from core.domain.columns import concat_columns, in_range, keep_last, overriding, without
+from core.domain.times import TIME_US_MAX
 from tests.property.strategies import columns, point_lists, ranges
 from tests.support.oracle import last_values, model_rows, rows
 
+wide_ids = st.sampled_from([1, 2, 2**31 - 2, 2**31 - 1])
+wide_instants = st.sampled_from([0, 1, TIME_US_MAX - 2, TIME_US_MAX - 1])
 Points = list[tuple[int, int, float]]
 
 
 @given(point_lists)
 def test_keep_last(points: Points) -> None:
     """`keep_last` sorts by (series, ts) and keeps of equal ones the last, as a dict does."""
+    assert rows(keep_last(columns(points))) == model_rows(last_values(points))
+
+
+@given(st.lists(st.tuples(wide_ids, wide_instants, st.sampled_from([1.0, 2.0])), max_size=30))
+def test_keep_last_far_apart(points: Points) -> None:
+    """The same where series and instants lie as far apart as they can."""
     assert rows(keep_last(columns(points))) == model_rows(last_values(points))
 
 

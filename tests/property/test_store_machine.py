@@ -27,7 +27,7 @@ from ports.driven.journal import StoredReply
 from tests.property.store_world import HOSTS, REGION_OF, RETENTION_DAYS, TenantWorld, check_everything
 from tests.support.storages import LIMITS, RECENT_US, Row, Storage, Store, Tenancy, new_tenancy, settle_all, unique
 
-EXAMPLES = {"memory": 150, "postgres": 12, "timescale-wasm": 6, "timescale-native": 8}
+EXAMPLES = {"memory": 60, "postgres": 12, "timescale-wasm": 6, "timescale-native": 8}
 STEPS = 20
 
 Answer = TypeVar("Answer")

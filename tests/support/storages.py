@@ -1,5 +1,6 @@
 """Storage under test: the same driven ports over every engine, and one tenant's everyday use of them."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +26,8 @@ from ports.driven.series_catalog import SeriesCatalog
 from ports.driven.tenant_store import KeyStore, LimitOverrides, TenantStore
 
 SERIES_MAX = 1_000_000
+SETTLE_ALL_TIMEOUT_S = 60
+"""A settler that makes no progress must fail a test, not hang it."""
 LIMITS = Limits(
     samples_per_s=1e6,
     samples_burst=1e6,
@@ -137,8 +140,10 @@ async def new_tenancy(storage: Storage) -> Tenancy:
 async def settle_all(storage: Storage, points_max: int = 1_000_000) -> int:
     """Settles until nothing waits; returns how many points were settled."""
     settled = 0
-    while (await storage.keeping.backlog()).blocks:
-        settled += (await storage.keeping.settle(points_max=points_max)).points
+    async with asyncio.timeout(SETTLE_ALL_TIMEOUT_S):
+        while (await storage.keeping.backlog()).blocks:
+            settled += (await storage.keeping.settle(points_max=points_max)).points
+            await asyncio.sleep(0)
     return settled
 
 

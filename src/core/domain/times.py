@@ -4,6 +4,7 @@ Every range in Sextant is half-open, ``[start, end)``; it is said here once, on 
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,14 +18,13 @@ HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_UTC: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # without a zone it is written three times as fast
 TIME_US_MIN: Final = 0
 """Nothing before 1970 is a metric's timestamp; it is a bug of the sender's clock."""
 TIME_US_MAX: Final = 7_258_118_400 * SECOND_US
 """The year 2200: past any plan for this data, and far inside what PostgreSQL and numpy can hold."""
 
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?P<zone>[Zz]|[+-]\d\d:\d\d)?\Z", re.ASCII
-)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?P<zone>[Zz]|[+-]\d\d:\d\d)?\Z", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d|w)\Z", re.ASCII)
 _UNIT_US: Final = {
     "ms": 1_000,
@@ -77,7 +77,13 @@ def parse_time(text: str, field: str) -> int:
 
 def format_time(ts_us: int) -> str:
     """The RFC 3339 form in UTC, with microseconds only where there are any."""
-    return (EPOCH + timedelta(microseconds=int(ts_us))).isoformat().replace("+00:00", "Z")
+    return (_EPOCH_UTC + timedelta(microseconds=int(ts_us))).isoformat() + "Z"
+
+
+def format_times(ts_us: Sequence[int]) -> list[str]:
+    """The same of many; instants that series share, as those of one agent do, are written once."""
+    texts = {instant_us: format_time(instant_us) for instant_us in set(ts_us)}
+    return [texts[instant_us] for instant_us in ts_us]
 
 
 def parse_duration(text: str, field: str) -> int:

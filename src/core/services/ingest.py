@@ -34,6 +34,8 @@ from ports.driving.ingestion import IngestRequest
 
 TIMES_KEPT_MAX: Final = 65_536
 """Distinct timestamps remembered in their written form: those of some minutes of many agents."""
+VALUE_ABS_MAX: Final = 1e300
+"""A day of one series' samples at any rate still sums up to a double, so stored aggregates cannot overflow."""
 IDEMPOTENCY_KEY_CHARS_MAX: Final = 255
 """Longer than any UUID or hash."""
 
@@ -223,10 +225,14 @@ class IngestService:
 
 def _finite_values(points: Sequence[Point], refused: Refused) -> Float64s:
     values = np.fromiter(map(_value, points), np.float64, len(points))
-    finite = np.isfinite(values)
-    if not finite.all():
-        for position in np.flatnonzero(~finite).tolist():
-            refused.setdefault(position, ("value", "is not a finite number; leave out a metric that has no value"))
+    fit = np.abs(values) <= VALUE_ABS_MAX  # False for NaN as well
+    if not fit.all():
+        for position in np.flatnonzero(~fit).tolist():
+            if np.isfinite(values[position]):
+                reason = f"{values[position]:g} is beyond ±{VALUE_ABS_MAX:g}: sums of such values are no numbers"
+            else:
+                reason = "is not a finite number; leave out a metric that has no value"
+            refused.setdefault(position, ("value", reason))
     return values
 
 

@@ -47,7 +47,7 @@ from core.domain.queries import (
 )
 from core.domain.series import check_label_name, check_name
 from core.domain.tenants import Limits, Principal, Scope
-from core.domain.times import DAY_US, MINUTE_US, TimeRange, format_duration, format_time
+from core.domain.times import DAY_US, MINUTE_US, TimeRange, format_duration, format_times
 from core.services.policies import Policies
 from ports.driven.clock import Clock
 from ports.driven.sample_reader import Lines, SampleReader, SeriesTable, Snapshot
@@ -97,9 +97,12 @@ class QueryService:
             return []
         rows = np.searchsorted(table.series_ids, newest.series_ids).tolist()
         answer = [
-            LatestSample(one.name, one.labels, one.source or None, format_time(ts_us), value)
-            for one, ts_us, value in zip(
-                (table.series[row] for row in rows), newest.ts_us.tolist(), newest.values.tolist(), strict=True
+            LatestSample(one.name, one.labels, one.source or None, timestamp, value)
+            for one, timestamp, value in zip(
+                (table.series[row] for row in rows),
+                format_times(newest.ts_us.tolist()),
+                newest.values.tolist(),
+                strict=True,
             )
         ]
         self._end("latest", started_s, len(answer))
@@ -218,9 +221,12 @@ async def _page(
     points = points.take(slice(limit))
     rows = np.searchsorted(table.series_ids, points.series_ids).tolist()
     samples = [
-        RawSample(format_time(ts_us), one.name, one.labels, one.source or None, value)
-        for one, ts_us, value in zip(
-            (table.series[row] for row in rows), points.ts_us.tolist(), points.values.tolist(), strict=True
+        RawSample(timestamp, one.name, one.labels, one.source or None, value)
+        for one, timestamp, value in zip(
+            (table.series[row] for row in rows),
+            format_times(points.ts_us.tolist()),
+            points.values.tolist(),
+            strict=True,
         )
     ]
     return RawPage(samples, _encode_cursor(points) if more else None)

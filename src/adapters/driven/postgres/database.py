@@ -163,6 +163,8 @@ def translated_errors(timeout_s: float | None) -> Iterator[None]:
         raise TooExpensive(
             f"the query took longer than {timeout_s:g} s; ask for a shorter range or fewer series", limit=timeout_s
         ) from error
+    except asyncpg.NumericValueOutOfRangeError as error:
+        raise TooExpensive("a sum is beyond what a double can hold; ask for fewer series", limit=1.8e308) from error
     except (
         OSError,
         TimeoutError,

@@ -136,6 +136,9 @@ class PostgresJournal:
         started_s = self._clock.monotonic_s()
         try:
             answers = await self._commit([waiting.entry for waiting in group])
+        except asyncio.CancelledError:
+            self._refuse(group, Unavailable("the server is stopping"))
+            raise
         except Exception as error:  # noqa: BLE001 (whoever waits raises it; the flusher must live on)
             self._writer = None
             self._refuse(group, error)

@@ -13,6 +13,7 @@ from adapters.driven.postgres.keeping import PostgresKeeping
 from adapters.driven.postgres.queries import load_queries
 from adapters.driven.postgres.settling import Merged, spans
 from core.domain.columns import Columns
+from core.domain.errors import Unavailable
 from core.domain.ranges import Span, at_most, union
 from core.domain.times import DAY_US, HOUR_US, MINUTE_US
 
@@ -115,10 +116,19 @@ class TimescaleKeeping(PostgresKeeping):
         """See `Keeping.compress`."""
         async with self._database.transaction(Role.OWNER) as connection:
             rows = await connection.fetch(SQL["chunks_to_compress"], wire.timestamp(older_than_us))
+        collision: Unavailable | None = None
+        done = 0
         for row in rows:
-            async with self._database.transaction(Role.OWNER) as connection:
-                await connection.execute(SQL["compress"], row["chunk"])
-        return len(rows)
+            try:
+                async with self._database.transaction(Role.OWNER) as connection:
+                    await connection.execute(SQL["compress"], row["chunk"])
+            except Unavailable as error:  # a settle is writing to that chunk: the next run takes it
+                collision = error
+            else:
+                done += 1
+        if collision is not None and not done:
+            raise collision
+        return done
 
     async def _drop_before(self, oldest_us: int) -> int:
         async with self._database.transaction(Role.OWNER) as connection:
