@@ -14,7 +14,7 @@ from adapters.driven.postgres.catalog import PostgresSeriesCatalog
 from adapters.driven.postgres.database import Database, Role, open_database
 from adapters.driven.postgres.journal import JournalBounds, PostgresConsumers, PostgresJournal
 from adapters.driven.postgres.keeping import PostgresKeeping
-from adapters.driven.postgres.migrations import MigrationReport, migrate, migration_files, migrations_directory
+from adapters.driven.postgres.migration_files import MigrationReport, migration_files, migrations_directory
 from adapters.driven.postgres.probe import PostgresProbe
 from adapters.driven.postgres.reader import PostgresSampleReader
 from adapters.driven.postgres.tenants import PostgresDefinitionStore, PostgresKeyStore, PostgresTenantStore
@@ -150,6 +150,8 @@ def limits_of(settings: Settings) -> Limits:
 
 def run_migrations(settings: Settings) -> MigrationReport:
     """Brings the database that the settings name to the newest schema; raises `MigrationError`."""
+    from adapters.driven.postgres.migrations import migrate  # Alembic: no server process has to carry it
+
     if settings.database.url is None:
         raise ValueError("settings.database.url is not set")
     return migrate(settings.database.url)

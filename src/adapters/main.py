@@ -55,7 +55,7 @@ class SextantProgram:
         from sqlalchemy.exc import DBAPIError
 
         from adapters.bootstrap import run_migrations
-        from adapters.driven.postgres.migrations import MigrationError
+        from adapters.driven.postgres.migration_files import MigrationError
 
         try:
             done = run_migrations(settings)

@@ -1,6 +1,7 @@
 """The lock files install the same thing everywhere."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,13 @@ def test_locks_agree_with_the_development_lock(name: str) -> None:
 def pins_of(name: str) -> set[tuple[str, str]]:
     """Names and versions."""
     return {(pin["name"], pin["version"]) for pin in PIN.finditer((REQUIREMENTS / name).read_text())}
+
+
+def test_every_dependency_is_locked() -> None:
+    """A package added to pyproject.toml without `make lock` would be missing from every fresh clone."""
+    project = tomllib.loads((REQUIREMENTS.parent / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["embedded"]]
+    names = {re.split(r"[^A-Za-z0-9._-]", text)[0].lower().replace(".", "-").replace("_", "-") for text in wanted}
+    tools = {re.split(r"[^A-Za-z0-9._-]", text)[0].lower() for text in project["optional-dependencies"]["dev"]}
+    assert names <= {name for name, _ in pins_of("embedded.txt")}
+    assert names | tools <= {name for name, _ in pins_of("dev.txt")}

@@ -1,10 +1,8 @@
 """Migrations: plain SQL files, run by Alembic in order, each in a transaction, under a lock, each file's hash kept.
 
-A file is named ``NNNN_name.sql``, or ``NNNN_name.timescale.sql`` and ``NNNN_name.postgres.sql`` where the engines
-differ. Which engine a database is for is decided by its first migration and kept.
+Which engine a database is for is decided by its first migration, and kept.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,70 +10,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script.base import Script
 from alembic.script.revision import RevisionMap
 
+from adapters.driven.postgres.migration_files import (
+    MigrationError,
+    MigrationFile,
+    MigrationReport,
+    migration_files,
+    migrations_directory,
+)
+
 MIGRATION_LOCK: Final = 5_083_411_602_146
 """An arbitrary advisory lock key: whoever migrates a database holds it."""
 LOCK_TIMEOUT_MS: Final = 10_000
 """A migration waits this long for a table in use, then fails and can be repeated."""
-
-_FILE = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+?)(?:\.(?P<engine>timescale|postgres))?\.sql\Z")
-
-
-class MigrationError(Exception):
-    """The database cannot be migrated; the text says why and what to do."""
-
-
-class MigrationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run found and did."""
-
-    engine: str
-    """``timescaledb`` or ``postgresql``."""
-    engine_reason: str
-    """Why that engine, where it is not the full TimescaleDB."""
-    server_version: str
-    extension_version: str | None
-    licence: str | None
-    applied: Sequence[str]
-    """Files run this time, in order."""
-    schema_version: str
-
-
-class MigrationFile(msgspec.Struct, frozen=True):
-    """One migration for one engine."""
-
-    number: str
-    path: Path
-
-    @property
-    def sha256(self) -> str:
-        """Of the file's bytes, in hex."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
-
-
-def migrations_directory() -> Path:
-    """Where the SQL files are: in the installed package, else in the checkout it was installed from."""
-    import adapters
-
-    package = Path(next(iter(adapters.__path__)))
-    packaged = package / "migrations"
-    return packaged if packaged.is_dir() else package.parents[1] / "migrations"
-
-
-def migration_files(directory: Path, engine: str | None = None) -> list[MigrationFile]:
-    """The files of an engine (None: of all) in order; raises `MigrationError` for a name that is not a migration's."""
-    files = []
-    for path in sorted(directory.glob("*.sql")):
-        match = _FILE.match(path.name)
-        if match is None:
-            raise MigrationError(f"{path.name} is not named NNNN_name[.timescale|.postgres].sql")
-        if engine is None or match["engine"] in (None, "timescale" if engine == "timescaledb" else "postgres"):
-            files.append(MigrationFile(match["number"], path))
-    return files
 
 
 def migrate(url: str, *, directory: Path | None = None) -> MigrationReport:

@@ -72,15 +72,30 @@ def serve_http(program: Program, settings: Settings, *, on_ready: Callable[[], N
         # Granian would replace its workers; but a hangup means that the terminal is gone.
         granian.on_startup(lambda: signal.signal(signal.SIGHUP, granian.signal_handler_interrupt))
     stopped = threading.Event()
-    announcer = threading.Thread(target=_announce, args=(address, server.port, stopped, on_ready), daemon=True)
+
+    def listening() -> None:
+        granian.respawned_wrks = _Unremembered()
+        on_ready()
+
+    announcer = threading.Thread(target=_announce, args=(address, server.port, stopped, listening), daemon=True)
     announcer.start()
     try:
         granian.serve(target_loader=partial(load_worker, program, settings, os.getpid()), wrap_loader=False)
     except SystemExit as ended:
-        raise CommandError("the server's workers ended twice in a row; the log above says why") from ended
+        raise CommandError("the server's workers cannot start; the log above says why") from ended
     finally:
         stopped.set()
         announcer.join()
+
+
+class _Unremembered(dict[int, float]):
+    """When each worker was replaced, as Granian notes it to end a server whose worker dies again within seconds.
+
+    Once the server has been ready it goes on replacing them instead, however often the system kills them.
+    """
+
+    def __setitem__(self, index: int, replaced_s: float) -> None:
+        """Notes nothing."""
 
 
 def load_worker(program: Program, settings: Settings, parent_pid: int) -> AsgiApp:
