@@ -41,8 +41,9 @@ class Role(enum.Enum):
 class Database:
     """A pool; open it with `open_database`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, keepers: asyncpg.Pool) -> None:
         self._pool = pool
+        self._keepers = keepers  # sessions that are the keeper from their start
         self._down: str | None = None
         self._under_way: set[asyncio.Timeout] = set()
 
@@ -90,21 +91,17 @@ class Database:
                         connection.terminate()  # its state is unknown; a cancel request could hang as well
                     await self._pool.release(connection)
 
-    async def run(self, role: Role, statement: str, *, timeout_s: float) -> None:
-        """A transaction of one statement with its values written out: one round trip where others take three."""
+    async def keep(self, query: str, *args: object, timeout_s: float) -> None:
+        """One statement as the keeper, a transaction of its own: one round trip where `transaction` takes three."""
         if self._down is not None:
             raise Unavailable(self._down, retry_after_s=RETRY_AFTER_S)
-        with translated_errors(timeout_s):
-            async with asyncio.timeout(None) as deadline:
+        with translated_errors(None):
+            async with asyncio.timeout(timeout_s) as deadline:
                 self._under_way.add(deadline)
                 try:
-                    async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                    async with self._keepers.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                         try:
-                            # Several statements in one message are one transaction without a BEGIN.
-                            await connection.execute(
-                                f"SET LOCAL ROLE {role.value}; "
-                                f"SET LOCAL statement_timeout = {int(timeout_s * 1000):d}; {statement}"
-                            )
+                            await connection.execute(query, *args)
                         except BaseException:
                             connection.terminate()  # as above
                             raise
@@ -136,7 +133,9 @@ class Database:
                 except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     self._down = f"the database does not answer ({type(error).__name__})"
                     while self._under_way:
-                        self._under_way.pop().reschedule(0)  # each once: a deadline that has passed cannot be moved
+                        deadline = self._under_way.pop()
+                        if not deadline.expired():  # one that has passed cannot be moved
+                            deadline.reschedule(0)
                     if connection is not None:
                         connection.terminate()
                 else:
@@ -151,6 +150,7 @@ async def open_database(
     url: str, *, pool_size: int, connect_timeout_s: float, application_name: str
 ) -> AsyncIterator[Database]:
     """Opens a pool of `pool_size` connections; raises `Unavailable` where the server cannot be reached."""
+    session = {"application_name": application_name, "timezone": "UTC"}
     with translated_errors(None):
         pool = await asyncpg.create_pool(
             url,
@@ -158,19 +158,28 @@ async def open_database(
             max_size=pool_size,
             timeout=connect_timeout_s,
             reset=_as_it_is,
-            server_settings={"application_name": application_name, "timezone": "UTC"},
+            server_settings=session,
         )
-    database = Database(pool)
+        keepers = await asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=1,
+            timeout=connect_timeout_s,
+            reset=_as_it_is,
+            server_settings={**session, "role": Role.KEEPER.value},
+        )
+    database = Database(pool, keepers)
     watch = asyncio.create_task(database.watch(url, connect_timeout_s=connect_timeout_s))
     try:
         yield database
     finally:
         watch.cancel()
+        keepers.terminate()
         pool.terminate()
 
 
 async def _as_it_is(_connection: Connection) -> None:
-    """Every setting was local to its transaction: undoing them costs a round trip, and could fail after a commit."""
+    """Every setting is local to its transaction or meant for good: undoing any would only cost a round trip."""
 
 
 @contextmanager

@@ -27,8 +27,6 @@ from ports.driven.journal import IdempotentReply, JournalEntry, StoredReply
 
 APPEND_TIMEOUT_S: Final = 10.0
 """A commit that takes longer than this is a failing disk; the caller retries. The settler's age bound relies on it."""
-WRITTEN_POINTS_MAX: Final = 1_000
-"""Up to here, some 20 kB, writing a block out in hexadecimal costs less than two round trips."""
 BACKLOG_CHECK_INTERVAL_S: Final = 1.0
 """At 1M points/s the bound on unsettled points is overshot by at most this long."""
 RETRY_AFTER_FULL_S: Final = 2.0
@@ -163,43 +161,22 @@ class PostgresJournal:
         if self._writer is None:
             self._writer, self._sequence = await self._open_stream(), 0
         receipt = Receipt(self._writer, self._sequence + 1)
-        small = sum(len(entry.points) for entry in entries) <= WRITTEN_POINTS_MAX
-        if small and not self._backlog_is_stale() and all(entry.reply is None for entry in entries):
-            await self._append_written(receipt, pack(entries))
+        if not self._backlog_is_stale() and all(entry.reply is None for entry in entries):
+            with _closed_stream_translated():
+                await self._database.keep(SQL["append"], *_row(receipt, pack(entries)), timeout_s=APPEND_TIMEOUT_S)
             self._sequence += 1
             return [receipt] * len(entries)
         async with self._database.transaction(Role.KEEPER, timeout_s=APPEND_TIMEOUT_S) as connection:
             stored = await self._claim_keys(connection, entries, receipt)
             fresh = [entry for entry, reply in zip(entries, stored, strict=True) if reply is None]
             if fresh:
-                packed = pack(fresh)
                 with _closed_stream_translated():
-                    await connection.execute(
-                        SQL["append"],
-                        receipt.writer,
-                        receipt.sequence,
-                        packed.points,
-                        timestamp(packed.ts_min_us),
-                        timestamp(packed.ts_max_us),
-                        packed.block,
-                    )
+                    await connection.execute(SQL["append"], *_row(receipt, pack(fresh)))
             if self._backlog_is_stale():
                 await self._look_at_backlog(connection)
         if fresh:
             self._sequence += 1
         return [receipt if reply is None else reply for reply in stored]
-
-    async def _append_written(self, receipt: Receipt, packed: Packed) -> None:
-        statement = SQL["append_written"].format(
-            writer=receipt.writer,
-            sequence=receipt.sequence,
-            points=packed.points,
-            ts_min_us=packed.ts_min_us,
-            ts_max_us=packed.ts_max_us,
-            block=packed.block.hex(),
-        )
-        with _closed_stream_translated():
-            await self._database.run(Role.KEEPER, statement, timeout_s=APPEND_TIMEOUT_S)
 
     async def _open_stream(self) -> int:
         async with self._database.transaction(Role.KEEPER, timeout_s=APPEND_TIMEOUT_S) as connection:
@@ -297,6 +274,18 @@ class JournalBatch(msgspec.Struct, frozen=True, eq=False):
     blocks: Sequence[JournalBlock]
     connection: Any
     busy: bool = False
+
+
+def _row(receipt: Receipt, packed: Packed) -> tuple[object, ...]:
+    """The journal row of a block."""
+    return (
+        receipt.writer,
+        receipt.sequence,
+        packed.points,
+        timestamp(packed.ts_min_us),
+        timestamp(packed.ts_max_us),
+        packed.block,
+    )
 
 
 @contextmanager

@@ -6,12 +6,6 @@ INSERT INTO sextant.journal_streams (opened_by) VALUES ($1) RETURNING writer
 -- One group commit.
 INSERT INTO sextant.journal (writer, sequence, points, ts_min, ts_max, block) VALUES ($1, $2, $3, $4, $5, $6)
 
--- name: append_written
--- The same, with the values written out, so that it needs no round trip but its own.
-INSERT INTO sextant.journal (writer, sequence, points, ts_min, ts_max, block)
-SELECT {writer:d}, {sequence:d}, {points:d}, 'epoch'::timestamptz + {ts_min_us:d} * INTERVAL '1 microsecond',
-    'epoch'::timestamptz + {ts_max_us:d} * INTERVAL '1 microsecond', '\x{block}'::bytea
-
 -- name: claim_keys
 -- Idempotency keys committed with a block; those that exist already are not returned.
 INSERT INTO sextant.idempotency_keys (tenant_id, key, body_sha256, accepted, rejected, errors, writer, sequence)

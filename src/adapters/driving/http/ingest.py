@@ -3,9 +3,11 @@
 receive (`body`) → decode (`decode`) → the core → reply. A success is not logged; it is counted.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 import structlog
@@ -26,6 +28,9 @@ from core.domain.errors import InvalidInput, SextantError
 from core.domain.tenants import Scope
 from ports.driving.ingestion import IngestRequest
 from ports.driving.services import Services
+
+LARGE_BODY_BYTES_MIN: Final = 64 * 1024
+"""Larger ones take the processor for milliseconds; a crowd of them at once would hold up the commit of all."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +56,7 @@ class IngestRoute:
         self._ingestion = services.ingestion
         self._limits = limits
         self._telemetry = telemetry
+        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: HTTPScope, receive: HttpReceive, send: Send) -> None:
         """Answers one request, whatever comes."""
@@ -81,8 +87,8 @@ class IngestRoute:
         check_json(headers)
         key = _idempotency_key(headers)
         content = await body.read()
-        decoded = self._decode(content)
-        reply = await self._ingestion.ingest(
+        decoded = await self._decoded(content)
+        ingesting = self._ingestion.ingest(
             IngestRequest(
                 principal=principal,
                 points=decoded.points,
@@ -93,9 +99,20 @@ class IngestRoute:
                 body_sha256=b"" if key is None else hashlib.sha256(content).digest(),
             )
         )
+        del content, decoded  # megabytes that nobody needs while the points wait for their commit
+        reply = await ingesting
         if reply.accepted == 0:
             return refused_answer(reply, request_id)
         return Answer(200, JSON, _encoder.encode(reply))
+
+
+    async def _decoded(self, content: bytes) -> Decoded:
+        """Decodes; large bodies one at a time, the event loop turning in between."""
+        if len(content) < LARGE_BODY_BYTES_MIN:
+            return self._decode(content)
+        async with self._turn:
+            await asyncio.sleep(0)
+            return self._decode(content)
 
 
 def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
