@@ -8,7 +8,7 @@ life, and when that stays out ends all transactions under way and refuses new on
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeAlias
 
@@ -119,15 +119,20 @@ class Database:
                     connection.terminate()  # with whatever lock it still holds
                     raise
 
-    async def watch(self, url: str, *, connect_timeout_s: float) -> None:
-        """Asks the server for a sign of life for ever, on a connection of its own; run it as a task."""
+    async def watch(self, url: str, *, connect_timeout_s: float, session: Mapping[str, str]) -> None:
+        """Asks the server for a sign of life for ever, on a connection of its own; run it as a task.
+
+        That connection also tells the server, by its application_name in `session`, that this process is alive.
+        """
         connection: asyncpg.Connection | None = None
         try:
             while True:
                 await asyncio.sleep(PULSE_INTERVAL_S)
                 try:
                     if connection is None or connection.is_closed():
-                        connection = await asyncpg.connect(url, timeout=min(connect_timeout_s, PULSE_TIMEOUT_S))
+                        connection = await asyncpg.connect(
+                            url, timeout=min(connect_timeout_s, PULSE_TIMEOUT_S), server_settings=dict(session)
+                        )
                     async with asyncio.timeout(PULSE_TIMEOUT_S):
                         await connection.execute("SELECT 1")
                 except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -169,7 +174,7 @@ async def open_database(
             server_settings={**session, "role": Role.KEEPER.value},
         )
     database = Database(pool, keepers)
-    watch = asyncio.create_task(database.watch(url, connect_timeout_s=connect_timeout_s))
+    watch = asyncio.create_task(database.watch(url, connect_timeout_s=connect_timeout_s, session=session))
     try:
         yield database
     finally:
