@@ -68,6 +68,10 @@ CREATE TABLE sextant.stale_aggregates (
     ends_at timestamptz NOT NULL
 );
 
+ALTER TABLE sextant.settled_until ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON sextant.settled_until USING (tenant_id = (SELECT sextant.current_tenant()));
+CREATE POLICY keeper ON sextant.settled_until TO sextant_keeper USING (true);
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON sextant.journal_streams, sextant.journal, sextant.journal_consumers,
     sextant.journal_cursors, sextant.idempotency_keys, sextant.settled_until, sextant.stale_aggregates TO sextant_keeper;
 GRANT SELECT, UPDATE ON sextant.settle_epoch TO sextant_keeper;

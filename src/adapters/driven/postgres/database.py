@@ -159,7 +159,7 @@ async def open_database(
     with translated_errors(None):
         pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # asyncpg's upkeep of idle connections logs a traceback a time while the server is away
             max_size=pool_size,
             timeout=connect_timeout_s,
             reset=_as_it_is,

@@ -1,7 +1,7 @@
 """One process' head of the journal, and what it knows of the settled part, kept in step with snapshots.
 
 Theory of operation. A snapshot first asks for the *epoch* (a counter that every settle, refresh and expiry moves) and
-for the blocks that this process has not seen. What depends on the epoch alone (cursors, stale ranges, settled-until) is
+for the blocks that this process has not seen. What depends on the epoch alone (cursors, stale ranges) is
 read once an epoch. Blocks are dropped from memory once no open snapshot is of an older epoch; a snapshot that turns
 out to be older than what was dropped is taken again.
 """
@@ -31,8 +31,6 @@ class Epoch(msgspec.Struct, frozen=True, eq=False):
 
     number: int
     cursors: Cursors
-    settled_until_us: Mapping[int, int]
-    """Tenant → its newest settled timestamp."""
     stale: Mapping[int, Sequence[Span]]
     """Aggregate width in microseconds → where it does not equal the settled samples."""
 
@@ -43,6 +41,8 @@ class SnapshotState(msgspec.Struct, frozen=True, eq=False):
     epoch: Epoch
     catalog_revision: int | None
     policy_revision: int | None
+    settled_until_us: int
+    """The tenant's newest settled timestamp; -1 where it has none."""
 
 
 class HeadCache:
@@ -75,7 +75,13 @@ class HeadCache:
             self._epoch = epoch
         self._open[epoch.number] += 1
         self._drop()
-        return SnapshotState(epoch, state["revision"], state["policy_revision"])
+        settled_until = state["settled_until"]
+        return SnapshotState(
+            epoch,
+            state["revision"],
+            state["policy_revision"],
+            microseconds(settled_until) if settled_until is not None else -1,
+        )
 
     def _missing(self, lasts: Cursors, epoch: Epoch) -> list[tuple[int, int]]:
         """The blocks after the settler's cursors, up to the last of each stream, that the head lacks."""
@@ -122,6 +128,5 @@ async def _read_epoch(connection: Connection, number: int) -> Epoch:
     return Epoch(
         number,
         {row["writer"]: row["sequence"] for row in await connection.fetch(SQL["epoch_cursors"])},
-        {row["tenant_id"]: microseconds(row["ts"]) for row in await connection.fetch(SQL["epoch_settled"])},
         stale,
     )

@@ -122,7 +122,7 @@ class PostgresSnapshot:
         self._heads = heads
         self._catalog = catalog
         self._definitions = definitions
-        self._settled_until_us = state.epoch.settled_until_us.get(tenant_id, -1)
+        self._settled_until_us = state.settled_until_us
 
     async def definition(self, name: str) -> MetricDefinition | None:
         """See `Snapshot.definition`."""

@@ -5,6 +5,7 @@ SELECT
     (SELECT epoch FROM sextant.settle_epoch) AS epoch,
     tenant.revision,
     tenant.policy_revision,
+    (SELECT ts FROM sextant.settled_until WHERE tenant_id = (SELECT sextant.current_tenant())) AS settled_until,
     stream.writers,
     stream.sequences
 FROM (
@@ -19,10 +20,6 @@ LEFT JOIN sextant.tenant_catalogs tenant ON tenant.tenant_id = (SELECT sextant.c
 -- name: epoch_cursors
 -- The settler's cursors.
 SELECT writer, sequence FROM sextant.journal_cursors WHERE consumer = 'settler'
-
--- name: epoch_settled
--- The newest settled timestamp of each tenant.
-SELECT tenant_id, ts FROM sextant.settled_until
 
 -- name: epoch_stale
 -- Ranges in which stored aggregates do not hold.
@@ -114,12 +111,4 @@ SELECT count(*) AS n,
     string_agg(int4send(series_id), ''::bytea) AS series_ids,
     string_agg(timestamptz_send(ts), ''::bytea) AS ts,
     string_agg(float8send(value), ''::bytea) AS values
-FROM (
-    SELECT wanted.series_id, newest.ts, newest.value
-    FROM unnest($1::integer[]) AS wanted (series_id)
-    CROSS JOIN LATERAL (
-        SELECT s.ts, s.value FROM sextant.tenant_samples s
-        WHERE s.series_id = wanted.series_id AND s.ts >= $2 AND s.ts < $3
-        ORDER BY s.ts DESC LIMIT 1
-    ) newest
-) last
+FROM sextant.last_samples($1::integer[], $2, $3)

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, HTTPScope, LifeSpanReceive, LifeSpanScope, L
 from adapters.driving.http.administration import AdministrationController
 from adapters.driving.http.asgi import HttpApp, HttpReceive
 from adapters.driving.http.body import BodyLimits
+from adapters.driving.http.body_budget import BodyBudget
 from adapters.driving.http.decode import decode_batch, decode_single
 from adapters.driving.http.definitions import DefinitionController
 from adapters.driving.http.docs import docs_routes
@@ -48,8 +49,8 @@ def build_app(services: Services, settings: Settings, telemetry: PrometheusTelem
         inflated_bytes_max=server.inflated_bytes_max,
         timeout_s=server.body_timeout_s,
     )
-    single = IngestRoute(SINGLE_ROUTE, decode_single, services=services, limits=limits, telemetry=telemetry)
-    batch = IngestRoute(BATCH_ROUTE, decode_batch, services=services, limits=limits, telemetry=telemetry)
+    ingest = partial(IngestRoute, services=services, limits=limits, budget=BodyBudget(), telemetry=telemetry)
+    single, batch = ingest(SINGLE_ROUTE, decode_single), ingest(BATCH_ROUTE, decode_batch)
     litestar = _litestar(services, telemetry, clock)
     front = Front(cast("HttpApp", litestar), body_timeout_s=server.body_timeout_s, telemetry=telemetry)
     return HttpServer(

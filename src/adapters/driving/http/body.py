@@ -8,6 +8,7 @@ import msgspec
 from litestar.types import HTTPReceiveMessage
 
 from adapters.driving.http.asgi import HttpReceive
+from adapters.driving.http.body_budget import INFLATION
 from adapters.driving.http.inflate import inflate, stream_opener
 from adapters.driving.http.problem import BODY_TIMEOUT, MALFORMED, RequestError
 from core.domain.errors import TooLarge
@@ -48,6 +49,16 @@ class RequestBody:
         self._limits = limits
         self._declared_bytes = _declared_bytes(headers)
         self._over = False
+
+    @property
+    def expected_bytes(self) -> int:
+        """What reading it may take in memory, as far as its headers tell."""
+        limits = self._limits
+        is_chunked = b"transfer-encoding" in self._headers
+        sent_bytes = limits.sent_bytes_max if is_chunked else max(0, self._declared_bytes)
+        if self._headers.get(b"content-encoding", b"identity") == b"identity":
+            return min(sent_bytes, limits.sent_bytes_max)
+        return min(sent_bytes * INFLATION, limits.inflated_bytes_max)
 
     async def read(self) -> bytes:
         """The whole body, inflated as ``Content-Encoding`` says.

@@ -17,6 +17,7 @@ from adapters.driving.http.answer import JSON, Answer, send_answer
 from adapters.driving.http.asgi import HttpReceive
 from adapters.driving.http.auth import authenticate
 from adapters.driving.http.body import BodyLimits, ClientGoneError, RequestBody
+from adapters.driving.http.body_budget import BodyBudget
 from adapters.driving.http.decode import Decoded
 from adapters.driving.http.failures import REQUEST_FAILED
 from adapters.driving.http.media_type import check_json
@@ -48,6 +49,7 @@ class IngestRoute:
         *,
         services: Services,
         limits: BodyLimits,
+        budget: BodyBudget,
         telemetry: PrometheusTelemetry,
     ) -> None:
         self._route = route
@@ -55,6 +57,7 @@ class IngestRoute:
         self._authentication = services.authentication
         self._ingestion = services.ingestion
         self._limits = limits
+        self._budget = budget
         self._telemetry = telemetry
         self._turn = asyncio.Lock()
 
@@ -86,25 +89,25 @@ class IngestRoute:
         query = parse_query(scope["query_string"], single=("atomic",))
         check_json(headers)
         key = _idempotency_key(headers)
-        content = await body.read()
-        decoded = await self._decoded(content)
-        ingesting = self._ingestion.ingest(
-            IngestRequest(
-                principal=principal,
-                points=decoded.points,
-                indexes=decoded.indexes,
-                rejections=decoded.rejections,
-                atomic=parse_flag(dict(query), "atomic"),
-                idempotency_key=key,
-                body_sha256=b"" if key is None else hashlib.sha256(content).digest(),
+        with self._budget.hold(body.expected_bytes):
+            content = await body.read()
+            decoded = await self._decoded(content)
+            ingesting = self._ingestion.ingest(
+                IngestRequest(
+                    principal=principal,
+                    points=decoded.points,
+                    indexes=decoded.indexes,
+                    rejections=decoded.rejections,
+                    atomic=parse_flag(dict(query), "atomic"),
+                    idempotency_key=key,
+                    body_sha256=b"" if key is None else hashlib.sha256(content).digest(),
+                )
             )
-        )
-        del content, decoded  # megabytes that nobody needs while the points wait for their commit
+            del content, decoded  # megabytes that nobody needs while the points wait for their commit
         reply = await ingesting
         if reply.accepted == 0:
             return refused_answer(reply, request_id)
         return Answer(200, JSON, _encoder.encode(reply))
-
 
     async def _decoded(self, content: bytes) -> Decoded:
         """Decodes; large bodies one at a time, the event loop turning in between."""
