@@ -103,7 +103,11 @@ def test_any_bytes_give_points_or_a_refusal(body: bytes) -> None:
         ('{"name":"a","value":null}', "value", "must be a number, not null"),
         ('{"name":"a","value":1e400}', "value", "is beyond what a 64-bit floating-point number holds"),
         ('{"name":5,"value":1}', "name", "must be a string, not a whole number"),
-        ('{"name":"a","value":1,"timestamp":5}', "timestamp", 'must be an RFC 3339 string such as "2026-01-31T12:00:00Z", not a whole number'),
+        (
+            '{"name":"a","value":1,"timestamp":5}',
+            "timestamp",
+            'must be an RFC 3339 string such as "2026-01-31T12:00:00Z", not a whole number',
+        ),
         ('{"name":"a","value":1,"source":[]}', "source", "must be a string or null, not a list"),
         ("[]", "metric", "must be an object, not a list"),
         ('{"name":"a","value":1,"value":2}', "value", "appears more than once in this metric"),

@@ -1,0 +1,270 @@
+"""Two tenants: no route lets one see, change, or even suspect what the other has."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from core.domain.tenants import Scope, Tenant
+from tests.integration.in_process import ALL_SCOPES, InProcess
+from tests.integration.isolation_matrix import MATRIX, Guarded, Public, Route, Subject
+from tests.support.storages import settle_all, unique
+
+GUARDED = {route: case for route, case in MATRIX.items() if isinstance(case, Guarded)}
+PUBLIC = {route: case for route, case in MATRIX.items() if isinstance(case, Public)}
+WORD_KEYS = ("request_id", "receipt", "key", "prefix", "created_at", "retained_since", "id")
+"""Members of a reply that differ from one request to the next, whatever it names."""
+
+guarded = pytest.mark.parametrize("route", GUARDED, ids=" ".join)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A tenant with things of its own."""
+
+    tenant: Tenant
+    key: str
+    things: Subject
+
+
+async def new_owner(server: InProcess) -> Owner:
+    """A tenant with samples, half of them settled, a definition and keys."""
+    tenant = await server.new_tenant()
+    key = await server.new_key(tenant)
+    things = Subject(
+        tenant=tenant.name,
+        tenant_id=tenant.id,
+        key_id=(await server.storage.keys.list(tenant.id))[0].id,
+        metric=name_like("secret.metric"),
+        label=name_like("secret_label"),
+        value=name_like("secret_value"),
+    )
+    async with server.client(key) as client:
+        for value in (1.25, 2.5):
+            body = {"name": things.metric, "value": value, "labels": {things.label: things.value}, "source": "secret"}
+            ingested = await client.post("/ingest", json=body)
+            assert ingested.status_code == 200, ingested.text
+            if value == 1.25:
+                await settle_all(server.storage)
+        definition = {"name": things.metric, "description": "secret", "retention_days": 90}
+        assert (await client.post("/api/v1/metrics/definitions", json=definition)).status_code == 201
+    return Owner(tenant, key, things)
+
+
+def name_like(prefix: str) -> str:
+    """A metric's or label's name that no other test uses."""
+    return unique(prefix).replace("-", "_")
+
+
+def of_nobody() -> Subject:
+    """Names and ids that exist nowhere."""
+    return Subject(
+        tenant=unique("absent"),
+        tenant_id=2_000_000_001,
+        key_id=2_000_000_002,
+        metric=name_like("absent.metric"),
+        label=name_like("absent_label"),
+        value=name_like("absent_value"),
+    )
+
+
+async def send(client: httpx.AsyncClient, route: Route, subject: Subject, **headers: str) -> httpx.Response:
+    """A request of the matrix that names `subject`."""
+    request = GUARDED[route].request(route[1], subject)
+    return await client.request(
+        route[0], request.path, params=dict(request.params), json=request.json, headers=headers
+    )
+
+
+async def everything_of(server: InProcess, owner: Owner) -> Mapping[str, Any]:
+    """All that the owner can see of its own."""
+    async with server.client(owner.key) as client:
+        name = owner.things.metric
+        paths = (
+            f"/api/v1/metrics?name={name}",
+            f"/api/v1/metrics/latest/{name}",
+            f"/api/v1/metrics/aggregate/{name}",
+            "/api/v1/metrics/names",
+            "/api/v1/metrics/labels",
+            f"/api/v1/metrics/labels/{owner.things.label}/values",
+            "/api/v1/metrics/definitions",
+            "/api/v1/keys",
+            "/api/v1/tenants",
+        )
+        seen = {path: (await client.get(path)).json() for path in paths}
+        limits = (await client.get("/api/v1/limits")).json()
+        return {**seen, "limits": limits["limits"], "series_active": limits["series_active"]}
+
+
+def without_names(reply: httpx.Response, subject: Subject) -> tuple[int, str]:
+    """A reply's status and text with everything replaced that was in the request, or is different every time."""
+    text = reply.text
+    names = [subject.tenant, subject.metric, subject.label, subject.value]
+    for name in [*names, f"'{subject.tenant_id}'", f"'{subject.key_id}'"]:
+        text = text.replace(name, "NAMED")
+    for key in WORD_KEYS:
+        text = re.sub(rf'"{key}":("[^"]*"|\d+)', f'"{key}":0', text)
+    return reply.status_code, re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "INSTANT", re.sub(r"\d+\.\d+", "FLOAT", text))
+
+
+@guarded
+async def test_another_tenants_things_are_as_things_that_do_not_exist(server: InProcess, route: Route) -> None:
+    """A tenant that names what another has is answered as if nobody had it, and the other's is untouched."""
+    owner = await new_owner(server)
+    before = await everything_of(server, owner)
+    replies = []
+    for subject in (owner.things, of_nobody()):
+        stranger = await server.new_tenant()
+        async with server.client(await server.new_key(stranger)) as client:
+            reply = await send(client, route, subject)
+            assert reply.status_code < 500, reply.text
+            scrubbed = without_names(reply, subject)
+            replies.append((scrubbed[0], scrubbed[1].replace(stranger.name, "CALLER")))
+    assert replies[0] == replies[1]
+    assert await everything_of(server, owner) == before
+
+
+@guarded
+async def test_what_a_stranger_stores_under_the_same_names_is_its_own(server: InProcess, route: Route) -> None:
+    """Two tenants with the very same names: each route answers each with its own things only."""
+    owner = await new_owner(server)
+    stranger = await server.new_tenant()
+    async with server.client(await server.new_key(stranger)) as client:
+        body = {"name": owner.things.metric, "value": 77.0, "labels": {owner.things.label: "own"}}
+        assert (await client.post("/ingest", json=body)).status_code == 200
+        reply = await send(client, route, owner.things)
+        shown = reply.text
+        assert owner.things.value not in shown or owner.things.value in (reply.request.content.decode())
+        assert '"source":"secret"' not in shown
+        assert "1.25" not in shown
+        if route[0] == "GET" and "definitions/" in route[1]:
+            assert reply.status_code == 404
+
+
+@guarded
+async def test_a_key_without_the_scope_is_refused(server: InProcess, route: Route) -> None:
+    """403 for every scope that does not open the route; not 403 for the one that does."""
+    case = GUARDED[route]
+    owner = await new_owner(server)
+    for scope in Scope:
+        async with server.client(await server.new_key(owner.tenant, [scope])) as client:
+            reply = await send(client, route, owner.things)
+        refused = scope not in case.scopes or case.operator
+        assert (reply.status_code == 403) is refused, f"{scope}: {reply.status_code} {reply.text}"
+        if scope not in case.scopes:
+            assert_problem(reply, 403, "forbidden")
+    for missing in case.scopes if len(case.scopes) == 1 else ():
+        async with server.client(await server.new_key(owner.tenant, set(Scope) - {missing})) as client:
+            assert_problem(await send(client, route, owner.things), 403, "forbidden")
+
+
+@guarded
+async def test_without_a_valid_key_nothing_is_answered(server: InProcess, route: Route) -> None:
+    """401, the same one, for no key, an unknown one, a malformed one and a revoked one."""
+    owner = await new_owner(server)
+    async with server.client() as client:
+        reply = await send(client, route, owner.things)
+        assert_problem(reply, 401, "unauthenticated")
+        assert reply.headers["www-authenticate"].startswith("Bearer")
+        for headers in (
+            {"x-api-key": "sx_nobody-has-this-key"},
+            {"x-api-key": ""},
+            {"authorization": "Basic dXNlcjpwYXNz"},
+            {"authorization": "Bearer "},
+            {"x-api-key": "x" * 10_000},
+        ):
+            assert_problem(await send(client, route, owner.things, **headers), 401, "unauthenticated")
+        revoked = await server.new_key(owner.tenant)
+        newest = (await server.storage.keys.list(owner.tenant.id))[-1]
+        await server.storage.keys.revoke(owner.tenant.id, newest.id)
+        assert_problem(await send(client, route, owner.things, **{"x-api-key": revoked}), 401, "unauthenticated")
+
+
+@guarded
+async def test_a_header_cannot_name_another_tenant(server: InProcess, route: Route) -> None:
+    """X-Scope-OrgID of another tenant, or of none, is 403, by name and by id, alike; one's own is let through."""
+    owner = await new_owner(server)
+    before = await everything_of(server, owner)
+    stranger = await server.new_tenant()
+    key = await server.new_key(stranger)
+    async with server.client(key) as client:
+        replies = set()
+        for named in (owner.tenant.name, str(owner.tenant.id), "absent-tenant", "", "*", f"{stranger.name}|x"):
+            reply = await send(client, route, owner.things, **{"x-scope-orgid": named})
+            assert_problem(reply, 403, "forbidden")
+            assert owner.tenant.name not in reply.text
+            replies.add(reply.json()["detail"])
+        assert len(replies) == 1, "the refusal tells tenants that exist from ones that do not"
+        for named in (stranger.name, str(stranger.id)):
+            plain = await send(client, route, of_nobody(), **{"x-scope-orgid": named})
+            assert "X-Scope-OrgID" not in plain.text
+    assert await everything_of(server, owner) == before
+
+
+@pytest.mark.parametrize("route", PUBLIC, ids=" ".join)
+async def test_what_needs_no_key_tells_of_no_tenant(server: InProcess, route: Route) -> None:
+    """Public routes answer without a key, and name nothing that a tenant has."""
+    owner = await new_owner(server)
+    async with server.client() as client:
+        reply = await client.request(route[0], PUBLIC[route].path, follow_redirects=True)
+    assert reply.status_code == 200, reply.text
+    for secret in (owner.tenant.name, owner.things.metric, owner.things.label, owner.things.value, owner.key):
+        assert secret not in reply.text
+
+
+async def test_the_operator_administers_every_tenant_and_reads_none(server: InProcess) -> None:
+    """An admin key of the tenant default sees all tenants and their keys, and none of their samples."""
+    owner = await new_owner(server)
+    operator = await server.new_key(await server.operator_tenant(), ALL_SCOPES)
+    async with server.client(operator) as client:
+        tenants = (await client.get("/api/v1/tenants")).json()["data"]
+        assert owner.tenant.name in {tenant["name"] for tenant in tenants}
+        keys = await client.get("/api/v1/keys", params={"tenant": owner.tenant.name})
+        assert [key["id"] for key in keys.json()["data"]] == [owner.things.key_id]
+        assert owner.key not in keys.text
+        raw = await client.get("/api/v1/metrics", params={"name": owner.things.metric})
+        assert raw.json()["data"] == []
+        assert owner.things.metric not in (await client.get("/api/v1/metrics/names")).text
+        refused = await client.get("/api/v1/metrics/names", headers={"x-scope-orgid": owner.tenant.name})
+        assert_problem(refused, 403, "forbidden")
+
+
+async def test_a_cursor_of_one_tenant_opens_nothing_of_it_for_another(server: InProcess) -> None:
+    """A page's cursor is a position, no right: another tenant that presents it sees its own samples only."""
+    owner = await new_owner(server)
+    params = {"name": owner.things.metric, "limit": "1"}
+    async with server.client(owner.key) as client:
+        page = (await client.get("/api/v1/metrics", params=params)).json()
+    assert page["next_cursor"]
+    async with server.client(await server.new_key(await server.new_tenant())) as client:
+        reply = await client.get("/api/v1/metrics", params={**params, "cursor": page["next_cursor"]})
+    assert reply.json() == {"data": [], "next_cursor": None}
+
+
+async def test_idempotency_keys_are_apart(server: InProcess) -> None:
+    """The same Idempotency-Key of two tenants is two keys: neither gets the other's reply, nor a conflict."""
+    body = {"name": "shared", "value": 1.0}
+    replies = []
+    for value in (1.0, 2.0):
+        tenant = await server.new_tenant()
+        async with server.client(await server.new_key(tenant)) as client:
+            headers = {"idempotency-key": "the-same-key"}
+            reply = await client.post("/ingest", json={**body, "value": value}, headers=headers)
+            assert reply.status_code == 200, reply.text
+            latest = (await client.get("/api/v1/metrics/latest/shared")).json()
+            replies.append(latest["data"][0]["value"])
+    assert replies == [1.0, 2.0]
+
+
+def assert_problem(reply: httpx.Response, status: int, kind: str) -> None:
+    """Asserts a problem+json of a kind."""
+    assert reply.status_code == status, f"{reply.status_code} {reply.text}"
+    assert reply.headers["content-type"] == "application/problem+json"
+    problem = json.loads(reply.text)
+    assert problem["type"] == f"urn:sextant:problem:{kind}"
+    assert problem["status"] == status
+    assert problem["detail"]
