@@ -267,28 +267,13 @@ class PostgresSnapshot:
             row = await self._fetchrow(SAMPLES["partials"], ids, start, end, step)
         else:
             row = await self._fetchrow(SAMPLES["partials_by_line"], ids, start, end, step, lines.lines.tolist())
-        return self._partials(row)
+        partials = partials_from(row)
+        self._charge(int(partials.counts.sum()))
+        return partials
 
     async def _exact_partials(self, lines: Lines, span: Span, step_us: int, newer: Columns) -> Partials:
         points = without(await self.settled_points(lines.series_ids, TimeRange(*span)), newer)
         return partials_of(points, lines_of(points, lines.series_ids, lines.lines), step_us)
-
-    def _partials(self, row: Mapping[str, Any]) -> Partials:
-        counts = int64s(row["counts"])
-        self._charge(int(counts.sum()))
-        unknown_ts, unknown = np.zeros(len(counts), np.int64), np.full(len(counts), np.nan)
-        return Partials(
-            int32s(row["lines"]),
-            instants(row["buckets"]),
-            counts,
-            float64s(row["sums"]),
-            float64s(row["mins"]),
-            float64s(row["maxs"]),
-            unknown_ts,
-            unknown,
-            unknown_ts,
-            unknown,
-        )
 
     def _late(self, head: Columns) -> Columns:
         """Those of the head's points that could stand in place of settled ones."""
@@ -312,6 +297,24 @@ class PostgresSnapshot:
         row: Mapping[str, Any] | None = await self._connection.fetchrow(query, *args)
         assert row is not None  # every one of these queries aggregates to exactly one row
         return row
+
+
+def partials_from(row: Mapping[str, Any]) -> Partials:
+    """The partials in a row of columns; first and last are unknown."""
+    counts = int64s(row["counts"])
+    unknown_ts, unknown = np.zeros(len(counts), np.int64), np.full(len(counts), np.nan)
+    return Partials(
+        int32s(row["lines"]),
+        instants(row["buckets"]),
+        counts,
+        float64s(row["sums"]),
+        float64s(row["mins"]),
+        float64s(row["maxs"]),
+        unknown_ts,
+        unknown,
+        unknown_ts,
+        unknown,
+    )
 
 
 Key = TypeVar("Key")

@@ -13,7 +13,7 @@ import numpy as np
 from adapters.driven.postgres.database import Connection
 from adapters.driven.postgres.head_cache import SnapshotState
 from adapters.driven.postgres.queries import load_queries
-from adapters.driven.postgres.reader import PIECES_MAX, PostgresSampleReader, PostgresSnapshot
+from adapters.driven.postgres.reader import PIECES_MAX, PostgresSampleReader, PostgresSnapshot, partials_from
 from adapters.driven.postgres.wire import float64s, instants, int32s, int64s, timestamp
 from core.domain.aggregation import Partials, bucket_starts
 from core.domain.ranges import Span, at_most, subtract, union, whole_buckets, widened
@@ -67,7 +67,7 @@ class TimescaleSnapshot(PostgresSnapshot):
         name = "partials"
         if lines.count > 1:
             name, args = "partials_by_line", [*args, lines.lines.tolist()]
-        return self._partials(await self._fetchrow(SQL[name].replace("{width}", width), *args))
+        return partials_from(await self._fetchrow(SQL[name].replace("{width}", width), *args))
 
     async def _stored_ends(self, lines: Lines, span: Span, step_us: int, width: str) -> Partials:
         row: Mapping[str, Any] = await self._fetchrow(
