@@ -85,8 +85,11 @@ class Agent:
                 await sampling
                 await asyncio.wait((sending,), timeout=flush_s)
                 sending.cancel()
-        except* ConfigurationError as failed:
-            raise failed.exceptions[0] from None
+        except ExceptionGroup as failed:
+            match failed.exceptions:
+                case [ConfigurationError() as only]:
+                    raise only from None
+            raise
 
     async def flush(self, timeout_s: float) -> None:
         """Sends what is in the spool, for at most so long; raises `ConfigurationError`."""
