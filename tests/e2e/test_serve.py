@@ -112,6 +112,15 @@ def test_a_port_in_use_is_refused(program: Program, tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.fixture
+def hangup_heard() -> Iterator[None]:
+    """Under nohup the tests, and so the program, would ignore a hangup, as they should."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup_heard")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_everything_and_data_stay(number: signal.Signals, tmp_path: Path) -> None:
     """Exit status 0, no process left; the next start has the data, and makes no second key."""
