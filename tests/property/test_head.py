@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from core.domain.head import Head, JournalBlock
 from tests.property.strategies import SERIES_MAX, columns, ranges, series_ids, values
@@ -15,7 +15,6 @@ from tests.support.oracle import last_values, model_rows, narrowed, rows
 Points = list[tuple[int, int, float]]
 instants = st.integers(0, 4)
 WRITERS = (1, 2, 3)
-CLOSING = 3
 
 
 def tenant_of(series_id: int) -> int:
@@ -40,7 +39,6 @@ class HeadMachine(RuleBasedStateMachine):
         self.log: list[JournalBlock] = []
         self.polled: dict[int, int] = {}
         self.settled = 0
-        self.closed: set[int] = set()
 
     @initialize(tail_points=st.sampled_from([0, 5, 1_000]), lookup_ids=st.sampled_from([2, 1_000]))
     def limits(self, tail_points: int, lookup_ids: int) -> None:
@@ -54,8 +52,6 @@ class HeadMachine(RuleBasedStateMachine):
     )
     def commit(self, writer: int, points: Points) -> None:
         """A writer commits a block, possibly an empty one."""
-        if writer in self.closed:
-            return
         sequence = 1 + sum(block.writer == writer for block in self.log)
         self.log.append(block_of(writer, sequence, len(self.log) + 1, points))
 
@@ -64,9 +60,8 @@ class HeadMachine(RuleBasedStateMachine):
         """The head is given every block it lacks, stream by stream, some of them twice."""
         for writer in writers:
             seen = 0 if again else self.head.seen.get(writer, 0)
-            if writer not in self.closed:
-                self.head.add(block for block in self.log if block.writer == writer and block.sequence > seen)
-        assert dict(self.head.seen).items() >= self.last_sequences(set(WRITERS) - self.closed).items()
+            self.head.add(block for block in self.log if block.writer == writer and block.sequence > seen)
+        assert dict(self.head.seen).items() >= self.last_sequences().items()
 
     @rule(blocks=st.integers(1, 5), told=st.booleans())
     def settle(self, blocks: int, told: bool) -> None:
@@ -74,15 +69,6 @@ class HeadMachine(RuleBasedStateMachine):
         self.settled = min(self.settled + blocks, len(self.log))
         if told:
             self.head.drop_settled(self.cursors())
-
-    @precondition(lambda self: self.cursors().get(CLOSING) == self.last_sequences({CLOSING}).get(CLOSING, 0))
-    @rule()
-    def close(self) -> None:
-        """A stream that is wholly settled is forgotten."""
-        self.head.drop_settled(self.cursors())
-        self.head.forget_stream(CLOSING)
-        self.closed.add(CLOSING)
-        assert CLOSING not in self.head.seen
 
     @rule(
         wanted=st.one_of(st.just(set(range(1, SERIES_MAX + 1))), st.sets(series_ids)),
@@ -107,9 +93,9 @@ class HeadMachine(RuleBasedStateMachine):
         """Writer → its last settled sequence."""
         return {block.writer: block.sequence for block in self.log[: self.settled]}
 
-    def last_sequences(self, writers: set[int]) -> dict[int, int]:
+    def last_sequences(self) -> dict[int, int]:
         """Writer → its last committed sequence."""
-        return {block.writer: block.sequence for block in self.log if block.writer in writers}
+        return {block.writer: block.sequence for block in self.log}
 
     def teardown(self) -> None:
         """Puts the limits back."""

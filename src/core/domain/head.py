@@ -93,10 +93,6 @@ class Head:
         self._merged = self._merged.take(keep)
         self._slots = self._slots.take(~settled)
 
-    def forget_stream(self, writer: int) -> None:
-        """Forgets the position of a stream that is closed and wholly settled."""
-        self._seen.pop(writer, None)
-
     def narrow(self, tenant_id: int, series_ids: Int32s, start_us: int, end_us: int, cursors: Cursors) -> Columns:
         """The tenant's acknowledged, unsettled points of `series_ids` (ascending) in ``[start_us, end_us)``.
 
