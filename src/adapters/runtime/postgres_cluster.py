@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from adapters.runtime.process import Account, before_exec
 SUPERUSER = "sextant"
 WORKSPACE_SUFFIX = ".init-"
 INITDB_TIMEOUT_S = 120.0  # initdb takes a second or two; two minutes is a disk that does not answer
+REMOVE_TRIES = 60  # an orphan of initdb that still writes ends within a second; else the next start removes it
+REMOVE_PAUSE_S = 0.05
 OUTPUT_CHARS_MAX = 2_000  # enough for a program's last words, little enough for one error message
 NEW_PASSWORD_HINT = f"set it with ALTER ROLE {SUPERUSER} PASSWORD '…' in `postgres --single`"
 
@@ -89,9 +92,8 @@ def cluster_password(cluster: Cluster) -> str:
     """Return the superuser's password; make the cluster first if its data directory does not exist."""
     password_file = cluster.beside(".password")
     for path in cluster.data_dir.parent.iterdir():
-        # From an interrupted initdb: the lock says that none runs now, but its child may still be writing.
         if path.name.startswith(cluster.beside(WORKSPACE_SUFFIX).name):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_left_over(path)
     if not cluster.data_dir.exists():
         return _create(cluster, password_file)
     try:
@@ -198,6 +200,15 @@ def _create(cluster: Cluster, password_file: Path) -> str:
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
     return password
+
+
+def _remove_left_over(workspace: Path) -> None:
+    """Removes what an interrupted initdb left. The lock says that none runs now, but its child may still be writing."""
+    for _ in range(REMOVE_TRIES):
+        shutil.rmtree(workspace, ignore_errors=True)
+        if not workspace.exists():
+            return
+        time.sleep(REMOVE_PAUSE_S)
 
 
 def _initdb(cluster: Cluster, data_dir: Path, password_file: Path) -> None:
