@@ -31,6 +31,8 @@ class Scope(enum.Enum):
 
     INGEST = "ingest"
     QUERY = "query"
+    ALERTS = "alerts"
+    REMEDIATE = "remediate"
     ADMIN = "admin"
 
 
@@ -89,9 +91,14 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     def require(self, scope: Scope) -> None:
         """Raises `Forbidden` unless the key carries `scope`."""
-        if scope not in self.scopes:
+        self.require_any(scope)
+
+    def require_any(self, *scopes: Scope) -> None:
+        """Raises `Forbidden` unless the key carries one of `scopes`."""
+        if self.scopes.isdisjoint(scopes):
+            wanted = " or ".join(repr(scope.value) for scope in scopes)
             held = ", ".join(sorted(held.value for held in self.scopes)) or "none"
-            raise Forbidden(f"this needs a key with scope {scope.value!r}; this key's scopes: {held}")
+            raise Forbidden(f"this needs a key with scope {wanted}; this key's scopes: {held}")
 
 
 def new_key() -> str:

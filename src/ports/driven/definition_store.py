@@ -1,4 +1,7 @@
-"""Where metric definitions are kept, per tenant."""
+"""Where metric definitions are kept, per tenant.
+
+A definition's `alert_threshold` is an alert rule, which changes with it: in the same transaction.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -18,11 +21,11 @@ class DefinitionStore(Protocol):
         ...
 
     async def create(self, tenant_id: int, definition: MetricDefinition) -> None:
-        """Adds one; raises `Conflict` where the name is taken."""
+        """Adds one; raises `Conflict` where the name is taken, or its rule's name by a rule of the tenant's own."""
         ...
 
     async def put(self, tenant_id: int, definition: MetricDefinition) -> bool:
-        """Creates or replaces it; says whether it was created."""
+        """Creates or replaces it; says whether it was created. Raises `Conflict` where its rule's name is taken."""
         ...
 
     async def delete(self, tenant_id: int, name: str) -> None:
