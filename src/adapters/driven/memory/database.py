@@ -4,18 +4,33 @@ Nothing here is awaited, so every method of every adapter is one transaction: no
 Arrays are never changed, only replaced, so a snapshot is a reference to them.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
+from adapters.driven.memory.alert_tables import (
+    AlertRow,
+    ChannelRow,
+    EventRow,
+    InhibitionRow,
+    MessageRow,
+    SilenceRow,
+)
 from adapters.driven.memory.block_log import BlockLog
+from adapters.driven.memory.remediation_tables import ActionRow, PolicyRow, RemediationRow
+from core.domain.alerts import StoredRule
+from core.domain.audit import AuditEntry
 from core.domain.columns import Columns, empty_columns
 from core.domain.definitions import RETENTION_DAYS_DEFAULT, MetricDefinition
+from core.domain.remediation import KillSwitch
 from core.domain.series import SeriesIdentity
 from core.domain.tenants import KeyRecord, Tenant
 from core.domain.times import EPOCH
 from ports.driven.clock import Clock
+from ports.driven.evaluation_store import StoredState, Target
 from ports.driven.tenant_store import LimitOverrides
 
 NEVER_US: Final = -1
@@ -57,6 +72,33 @@ class MemoryDatabase:
         self.series_ids: dict[tuple[int, SeriesIdentity], int] = {}
         self.log = BlockLog()
         self.settled: Columns = empty_columns()
+
+        self.rules: dict[int, dict[int, StoredRule]] = {}  # by tenant, then by id
+        self.alert_revision = 1
+        self.evaluation_led = False
+        self.evaluation_generation = 0
+        self.alert_states: dict[Target, StoredState] = {}
+        self.alerts: dict[int, AlertRow] = {}
+        self.silences: dict[int, SilenceRow] = {}
+        self.inhibitions: dict[int, InhibitionRow] = {}
+        self.channels: dict[int, ChannelRow] = {}
+        self.notification_events: dict[int, EventRow] = {}
+        self.deciding: set[int] = set()  # tenants about whose events somebody decides now
+        self.notifications: dict[UUID, MessageRow] = {}
+
+        self.policies: dict[int, PolicyRow] = {}
+        self.remediations: dict[int, RemediationRow] = {}
+        self.remediation_actions: dict[tuple[int, str], ActionRow] = {}  # by tenant and key
+        self.kill_switches: dict[int, KillSwitch] = {}  # by tenant; 0 is the whole server
+        self.audit_entries: dict[int, list[AuditEntry]] = {}  # by tenant, in order
+        self.server_secrets: dict[str, bytes] = {}
+
+        self._last_ids: Counter[str] = Counter()
+
+    def next_id(self, table: str) -> int:
+        """An id that no row of `table` has had."""
+        self._last_ids[table] += 1
+        return self._last_ids[table]
 
     def now(self) -> datetime:
         """The present as the tables write it."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from adapters.driven.memory.database import MemoryDatabase
+from adapters.driven.memory.rules import check_free, follow_definition
 from core.domain.definitions import MetricDefinition
 from core.domain.errors import Conflict, NotFound
 
@@ -41,8 +42,11 @@ class MemoryDefinitionStore:
         """Removes it, or raises `NotFound`."""
         await self.get(tenant_id, name)
         del self._database.definitions[tenant_id, name]
+        follow_definition(self._database, tenant_id, name, None)
         self._database.tenants[tenant_id].revision += 1
 
     def _write(self, tenant_id: int, definition: MetricDefinition) -> None:
+        check_free(self._database, tenant_id, definition.name, definition.alert_threshold)
         self._database.definitions[tenant_id, definition.name] = definition
+        follow_definition(self._database, tenant_id, definition.name, definition.alert_threshold)
         self._database.tenants[tenant_id].revision += 1

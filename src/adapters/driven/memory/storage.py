@@ -2,13 +2,25 @@
 
 import msgspec
 
+from adapters.driven.memory.action_limits import MemoryActionLimits
+from adapters.driven.memory.alerts import MemoryAlertStore
+from adapters.driven.memory.audit import MemoryAuditLog
+from adapters.driven.memory.channels import MemoryChannelStore
 from adapters.driven.memory.database import MemoryDatabase
 from adapters.driven.memory.definition_store import MemoryDefinitionStore
+from adapters.driven.memory.evaluation import MemoryEvaluationStore
 from adapters.driven.memory.journal import MemoryJournal, MemoryJournalConsumers
 from adapters.driven.memory.keeping import MemoryKeeping
+from adapters.driven.memory.notification_outbox import MemoryNotificationOutbox
+from adapters.driven.memory.notifications import MemoryNotificationStore
+from adapters.driven.memory.policies import MemoryPolicyStore
 from adapters.driven.memory.probe import MemoryProbe
+from adapters.driven.memory.remediations import MemoryRemediationOutbox, MemoryRemediationStore
+from adapters.driven.memory.rules import MemoryRuleStore
 from adapters.driven.memory.sample_reader import MemorySampleReader
 from adapters.driven.memory.series_catalog import MemorySeriesCatalog
+from adapters.driven.memory.server_secrets import MemoryServerSecrets
+from adapters.driven.memory.silences import MemorySilenceStore
 from adapters.driven.memory.tenant_store import MemoryKeyStore, MemoryTenantStore
 from ports.driven.clock import Clock
 
@@ -25,6 +37,19 @@ class MemoryStorage(msgspec.Struct, frozen=True, eq=False):
     keys: MemoryKeyStore
     keeping: MemoryKeeping
     probe: MemoryProbe
+    rules: MemoryRuleStore
+    silences: MemorySilenceStore
+    channels: MemoryChannelStore
+    alerts: MemoryAlertStore
+    evaluation: MemoryEvaluationStore
+    notifications: MemoryNotificationStore
+    notification_outbox: MemoryNotificationOutbox
+    policies: MemoryPolicyStore
+    remediations: MemoryRemediationStore
+    remediation_outbox: MemoryRemediationOutbox
+    action_limits: MemoryActionLimits
+    audit_log: MemoryAuditLog
+    server_secrets: MemoryServerSecrets
     clock: Clock
 
 
@@ -40,5 +65,18 @@ def memory_storage(database: MemoryDatabase) -> MemoryStorage:
         keys=MemoryKeyStore(database),
         keeping=MemoryKeeping(database),
         probe=MemoryProbe(),
+        rules=MemoryRuleStore(database),
+        silences=MemorySilenceStore(database),
+        channels=MemoryChannelStore(database),
+        alerts=MemoryAlertStore(database),
+        evaluation=MemoryEvaluationStore(database),
+        notifications=MemoryNotificationStore(database),
+        notification_outbox=MemoryNotificationOutbox(database),
+        policies=MemoryPolicyStore(database),
+        remediations=MemoryRemediationStore(database),
+        remediation_outbox=MemoryRemediationOutbox(database),
+        action_limits=MemoryActionLimits(database),
+        audit_log=MemoryAuditLog(database),
+        server_secrets=MemoryServerSecrets(database),
         clock=database.clock,
     )

@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.driven.postgres.database import Connection, Database, Role
 from adapters.driven.postgres.queries import load_queries
+from adapters.driven.postgres.rules import follow_definition
 from core.domain.definitions import Aggregation, AlertThreshold, MetricDefinition, MetricType
 from core.domain.errors import Conflict, NotFound
 from core.domain.tenants import ApiKey, KeyRecord, Scope, Tenant
@@ -128,7 +129,10 @@ class PostgresKeyStore:
 
 
 class PostgresDefinitionStore:
-    """Implements `ports.driven.definition_store.DefinitionStore`."""
+    """Implements `ports.driven.definition_store.DefinitionStore`.
+
+    The rule of a definition changes in the definition's transaction.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -149,28 +153,36 @@ class PostgresDefinitionStore:
     async def create(self, tenant_id: int, definition: MetricDefinition) -> None:
         """See `DefinitionStore.create`."""
         try:
-            async with self._changing(tenant_id) as connection:
+            async with self._writing(tenant_id) as connection:
                 await connection.execute(SQL["create_definition"], tenant_id, *_columns(definition))
+                await _changed(connection, tenant_id, definition.name, definition.alert_threshold)
         except asyncpg.UniqueViolationError:
             raise Conflict(f"a definition of {definition.name!r} exists already; PUT replaces it") from None
 
     async def put(self, tenant_id: int, definition: MetricDefinition) -> bool:
         """See `DefinitionStore.put`."""
-        async with self._changing(tenant_id) as connection:
+        async with self._writing(tenant_id) as connection:
             created: bool = await connection.fetchval(SQL["put_definition"], tenant_id, *_columns(definition))
+            await _changed(connection, tenant_id, definition.name, definition.alert_threshold)
         return created
 
     async def delete(self, tenant_id: int, name: str) -> None:
         """See `DefinitionStore.delete`."""
-        async with self._changing(tenant_id) as connection:
+        async with self._writing(tenant_id) as connection:
             if await connection.fetchval(SQL["delete_definition"], tenant_id, name) is None:
                 raise NotFound("metric definition", name)
+            await _changed(connection, tenant_id, name, None)
 
     @asynccontextmanager
-    async def _changing(self, tenant_id: int) -> AsyncIterator[Connection]:
+    async def _writing(self, tenant_id: int) -> AsyncIterator[Connection]:
         async with self._database.transaction(Role.WRITER, tenant_id=tenant_id, timeout_s=TIMEOUT_S) as connection:
             yield connection
-            await connection.execute(SQL["bump_policy"], tenant_id)
+
+
+async def _changed(connection: Connection, tenant_id: int, metric: str, threshold: AlertThreshold | None) -> None:
+    """Follows a change of a definition; the count that all tenants share is the last thing that is waited for."""
+    await connection.execute(SQL["bump_policy"], tenant_id)
+    await follow_definition(connection, tenant_id, metric, threshold)
 
 
 def definition_of(row: Mapping[str, Any]) -> MetricDefinition:
