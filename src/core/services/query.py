@@ -48,6 +48,7 @@ from core.domain.queries import (
 from core.domain.series import check_label_name, check_name
 from core.domain.tenants import Limits, Principal, Scope
 from core.domain.times import DAY_US, MINUTE_US, TimeRange, format_duration, format_times
+from core.services.newest import newest_in
 from core.services.policies import Policies
 from ports.driven.clock import Clock
 from ports.driven.sample_reader import Lines, SampleReader, SeriesTable, Snapshot
@@ -92,7 +93,7 @@ class QueryService:
         async with self._reader.snapshot(principal.tenant_id, limits) as snapshot:
             kept = await self._kept(snapshot, selector.name, TimeRange(0, now_us + FUTURE_US))
             table = await snapshot.find(selector.name, selector.matchers)
-            newest = await _newest(snapshot, table, kept) if kept is not None else None
+            newest = await newest_in(snapshot, table.series_ids, kept) if kept is not None else None
         if newest is None:
             return []
         rows = np.searchsorted(table.series_ids, newest.series_ids).tolist()
@@ -232,20 +233,6 @@ async def _page(
     return RawPage(samples, _encode_cursor(points) if more else None)
 
 
-async def _newest(snapshot: Snapshot, table: SeriesTable, kept: TimeRange) -> Columns:
-    """The newest point of each series of the table that has one."""
-    head = _last_of_each(snapshot.head(table.series_ids, kept))
-    settled = await snapshot.settled_last(table.series_ids, kept.end_us, kept.start_us)
-    return _last_of_each(overriding(settled, head))
-
-
-def _last_of_each(points: Columns) -> Columns:
-    """The last row of each series; sorted by (series, ts)."""
-    if len(points) == 0:
-        return points
-    return points.take(np.append(points.series_ids[1:] != points.series_ids[:-1], True))
-
-
 async def _buckets(
     snapshot: Snapshot, lines: Lines, kept: TimeRange, bucket_us: int, aggregation: Aggregation, cutoff_us: int
 ) -> Buckets:
@@ -274,9 +261,7 @@ async def _last_before(snapshot: Snapshot, lines: Lines, kept: TimeRange, cutoff
     since_us = max(0, cutoff_us)
     if kept.start_us <= since_us:
         return empty_columns()
-    head = _last_of_each(snapshot.head(lines.series_ids, TimeRange(since_us, kept.start_us)))
-    settled = await snapshot.settled_last(lines.series_ids, kept.start_us, since_us)
-    return _last_of_each(overriding(settled, head))
+    return await newest_in(snapshot, lines.series_ids, TimeRange(since_us, kept.start_us))
 
 
 def _group(table: SeriesTable, group_by: Sequence[str]) -> tuple[Lines, list[dict[str, str]]]:
