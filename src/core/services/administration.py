@@ -76,7 +76,7 @@ class AdministrationService:
         """See `Administration.create_key`."""
         found = await self._administered(principal, tenant)
         if not scopes:
-            raise InvalidInput("scopes", "name at least one of ingest, query, admin")
+            raise InvalidInput("scopes", f"name at least one of {', '.join(scope.value for scope in Scope)}")
         if name is not None and (len(name) > KEY_NAME_CHARS_MAX or "\x00" in name):
             raise InvalidInput("name", f"at most {KEY_NAME_CHARS_MAX} characters, none of them NUL")
         if expires_at is not None and expires_at <= datetime.fromtimestamp(self._clock.now_us() / SECOND_US, UTC):

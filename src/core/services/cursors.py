@@ -1,0 +1,50 @@
+"""Cursors: where a page ended, as a text that says nothing to who passes it on; and how long a page may be."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+from core.domain.errors import InvalidInput
+
+PAGE_MAX: Final = 1_000
+"""One page is read into memory, and answered, whole."""
+
+Position = TypeVar("Position")
+Item = TypeVar("Item")
+
+RowId = Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]
+"""What a store can count up to."""
+
+
+def encode_cursor(position: object) -> str:
+    """The cursor of a position, which is anything that JSON can hold."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, position: type[Position]) -> Position:
+    """The position that a cursor of `encode_cursor` holds; raises `InvalidInput` where it is of no such type."""
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=position)
+    except (msgspec.DecodeError, binascii.Error, ValueError):
+        raise InvalidInput("cursor", "is not one that this server gave; pass next_cursor as it came") from None
+
+
+def decode_row_cursor(cursor: str | None) -> int | None:
+    """The id that a page ended with; None for the first page."""
+    if cursor is None:
+        return None
+    return decode_cursor(cursor, RowId)
+
+
+def check_page(limit: int) -> None:
+    """Raises `InvalidInput` unless a page may be that long."""
+    if not 1 <= limit <= PAGE_MAX:
+        raise InvalidInput("limit", f"must be from 1 to {PAGE_MAX}")
+
+
+def cut(rows: Sequence[Item], limit: int) -> tuple[Sequence[Item], bool]:
+    """The first `limit` rows, and whether there are more."""
+    return rows[:limit], len(rows) > limit
