@@ -104,7 +104,11 @@ class Program:
 
     def keepers(self) -> list[psutil.Process]:
         """The process that settles, where it is not just being replaced."""
-        return [one for one in self._spawned() if not self._listens(one)]
+        return self.named("keeper")
+
+    def named(self, part: str) -> list[psutil.Process]:
+        """The process that does one part of the background work: `keeper`, `alerts` or `worker`."""
+        return [one for one in self._spawned() if name_of(one) == f"sextant {part}"]
 
     def _spawned(self) -> list[psutil.Process]:
         found = []

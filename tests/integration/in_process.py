@@ -16,7 +16,7 @@ from core.domain.tenants import OPERATOR_TENANT, Scope, Tenant, key_prefix, key_
 from core.services.operator_key import ensure_operator_tenant
 from ports.driven.clock import Clock
 from ports.driven.tenant_store import LimitOverrides
-from tests.support.storages import Storage, unique
+from tests.support.storages import Storage, Store, unique
 
 ALL_SCOPES = tuple(Scope)
 
@@ -24,11 +24,18 @@ ALL_SCOPES = tuple(Scope)
 class InProcess:
     """The application, and the storage behind it."""
 
-    def __init__(self, storage: Storage, clock: Clock) -> None:
+    def __init__(self, storage: Storage, clock: Clock, store: Store | None) -> None:
         self.storage = storage
+        self._store = store
         telemetry = PrometheusTelemetry()
         services = open_services(Settings(), cast("BootstrapStorage", storage), telemetry)
         self.app = build_app(services, Settings(), telemetry, clock)
+
+    @property
+    def store(self) -> Store:
+        """Where everything is kept."""
+        assert self._store is not None
+        return self._store
 
     async def new_tenant(self) -> Tenant:
         """A tenant that nobody else uses."""
@@ -63,6 +70,9 @@ class InProcess:
             yield client
 
 
-def in_process(storage: Storage, clock: Clock | None = None) -> InProcess:
-    """The application over `storage`; `clock` says what "now" is in a query."""
-    return InProcess(storage, clock or SystemClock())
+def in_process(storage: Storage, clock: Clock | None = None, *, store: Store | None = None) -> InProcess:
+    """The application over `storage`; `clock` says what "now" is in a query.
+
+    `store`, where it is given, is what `storage` was opened from: tests write rows there that no port writes.
+    """
+    return InProcess(storage, clock or SystemClock(), store)

@@ -4,7 +4,7 @@ A route that is not here fails tests/architecture/test_isolation_matrix.py.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
 from core.domain.tenants import Scope
@@ -23,6 +23,16 @@ class Subject:
     metric: str
     label: str
     value: str
+    alert_id: int
+    rule_id: int
+    silence_id: int
+    inhibition_id: int
+    channel_id: int
+    notification_id: str
+    policy_id: int
+    remediation_id: int
+    channel: str
+    policy: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,11 @@ class Guarded:
 
 
 @dataclass(frozen=True)
+class Linked:
+    """A route that needs no key but a signed link, which is good for one thing of one tenant."""
+
+
+@dataclass(frozen=True)
 class Public:
     """A route that needs no key, and whose answer is the same whatever tenants have."""
 
@@ -52,8 +67,15 @@ class Public:
 
 INGEST: Final = frozenset({Scope.INGEST})
 QUERY: Final = frozenset({Scope.QUERY})
+ALERTS: Final = frozenset({Scope.ALERTS})
+READ_ALERTS: Final = frozenset({Scope.ALERTS, Scope.QUERY})
+REMEDIATE: Final = frozenset({Scope.REMEDIATE})
+READ_REMEDIATION: Final = frozenset({Scope.REMEDIATE, Scope.ALERTS, Scope.QUERY})
 ADMIN: Final = frozenset({Scope.ADMIN})
 ANY: Final = frozenset(Scope)
+LATER: Final = "2199-01-01T00:00:00Z"
+HOOK: Final = "https://93.184.215.14/hook"
+"""A public address, so that no name has to be looked up; nothing is sent to it."""
 
 
 def routes_of(app: object) -> set[Route]:
@@ -66,9 +88,7 @@ def routes_of(app: object) -> set[Route]:
 
 
 def _named(path: str, subject: Subject) -> str:
-    return path.format(
-        name=subject.metric, label=subject.label, key_id=subject.key_id, tenant=subject.tenant, file="start.js"
-    )
+    return path.format(name=subject.metric, file="start.js", **asdict(subject))
 
 
 def _plain(path: str, subject: Subject) -> Request:
@@ -123,7 +143,62 @@ def _limits(path: str, subject: Subject) -> Request:
     return Request(_named(path, subject), {}, {"samples_per_s": 1})
 
 
-MATRIX: Final[dict[Route, Guarded | Public]] = {
+def _alerts(path: str, subject: Subject) -> Request:
+    label = f"{subject.label}={subject.value}"
+    return Request(path, {"rule": subject.metric, "metric": subject.metric, "label": label})
+
+
+def _rule(path: str, subject: Subject) -> Request:
+    rule = {"name": subject.metric, "metric": subject.metric, "warning": 1, "labels": {"a": subject.value}}
+    return Request(_named(path, subject), {}, {**rule, "channels": [subject.channel], "remediation": subject.policy})
+
+
+def _own_rule(path: str, subject: Subject) -> Request:
+    return Request(_named(path, subject), {}, {"name": subject.metric, "metric": subject.metric, "warning": 1})
+
+
+def _silence(path: str, subject: Subject) -> Request:
+    matchers = [f"{subject.label}={subject.value}"]
+    return Request(_named(path, subject), {}, {"matchers": matchers, "ends_at": LATER, "reason": subject.value})
+
+
+def _ended(path: str, subject: Subject) -> Request:
+    return Request(path, {"ended": "true"})
+
+
+def _inhibition(path: str, subject: Subject) -> Request:
+    matchers = [f"{subject.label}={subject.value}"]
+    return Request(path, {}, {"name": subject.metric, "source": matchers, "target": ["severity=warning"]})
+
+
+def _channel(path: str, subject: Subject) -> Request:
+    return Request(_named(path, subject), {}, {"type": "webhook", "name": subject.channel, "url": HOOK})
+
+
+def _policy(path: str, subject: Subject) -> Request:
+    step = {"name": "note", "action": {"type": "annotate", "text": subject.value}}
+    policy = {"name": subject.policy, "steps": [step], "escalation_channel": subject.channel}
+    return Request(_named(path, subject), {}, policy)
+
+
+def _own_policy(path: str, subject: Subject) -> Request:
+    request = _policy(path, subject)
+    return Request(request.path, {}, {**request.json, "escalation_channel": None})
+
+
+def _switch(path: str, subject: Subject) -> Request:
+    return Request(path, {}, {"engaged": True, "reason": subject.value})
+
+
+def _remediations(path: str, subject: Subject) -> Request:
+    return Request(path, {"alert": str(subject.alert_id)})
+
+
+def _audit(path: str, subject: Subject) -> Request:
+    return Request(path, {"alert": str(subject.alert_id), "remediation": str(subject.remediation_id)})
+
+
+MATRIX: Final[dict[Route, Guarded | Linked | Public]] = {
     ("POST", "/api/v1/metrics/ingest"): Guarded(INGEST, _one),
     ("POST", "/api/v1/metrics/ingest/batch"): Guarded(INGEST, _batch),
     ("POST", "/ingest"): Guarded(INGEST, _one),
@@ -140,6 +215,49 @@ MATRIX: Final[dict[Route, Guarded | Public]] = {
     ("GET", "/api/v1/metrics/definitions/{name}"): Guarded(QUERY, _plain),
     ("PUT", "/api/v1/metrics/definitions/{name}"): Guarded(ADMIN, _definition),
     ("DELETE", "/api/v1/metrics/definitions/{name}"): Guarded(ADMIN, _plain),
+    ("GET", "/api/v1/alerts"): Guarded(READ_ALERTS, _alerts),
+    ("GET", "/api/v1/alerts/{alert_id}"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/alerts/{alert_id}/acknowledge"): Guarded(ALERTS, _plain),
+    ("POST", "/api/v1/alerts/{alert_id}/close"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/alerts/rules"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/alerts/rules"): Guarded(ALERTS, _rule),
+    ("GET", "/api/v1/alerts/rules/{rule_id}"): Guarded(READ_ALERTS, _plain),
+    ("PUT", "/api/v1/alerts/rules/{rule_id}"): Guarded(ALERTS, _own_rule),
+    ("DELETE", "/api/v1/alerts/rules/{rule_id}"): Guarded(ALERTS, _plain),
+    ("POST", "/api/v1/alerts/rules/{rule_id}/backtest"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/alerts/rules/backtest"): Guarded(READ_ALERTS, _own_rule),
+    ("GET", "/api/v1/alerts/silences"): Guarded(READ_ALERTS, _ended),
+    ("POST", "/api/v1/alerts/silences"): Guarded(ALERTS, _silence),
+    ("GET", "/api/v1/alerts/silences/{silence_id}"): Guarded(READ_ALERTS, _plain),
+    ("PUT", "/api/v1/alerts/silences/{silence_id}"): Guarded(ALERTS, _silence),
+    ("DELETE", "/api/v1/alerts/silences/{silence_id}"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/alerts/inhibitions"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/alerts/inhibitions"): Guarded(ALERTS, _inhibition),
+    ("DELETE", "/api/v1/alerts/inhibitions/{inhibition_id}"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/alerts/channels"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/alerts/channels"): Guarded(ALERTS, _channel),
+    ("GET", "/api/v1/alerts/channels/{channel_id}"): Guarded(READ_ALERTS, _plain),
+    ("PUT", "/api/v1/alerts/channels/{channel_id}"): Guarded(ALERTS, _channel),
+    ("DELETE", "/api/v1/alerts/channels/{channel_id}"): Guarded(ALERTS, _plain),
+    ("POST", "/api/v1/alerts/channels/{channel_id}/test"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/alerts/notifications"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/alerts/notifications/{notification_id}/resend"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/remediation/policies"): Guarded(READ_REMEDIATION, _plain),
+    ("POST", "/api/v1/remediation/policies"): Guarded(REMEDIATE, _policy),
+    ("GET", "/api/v1/remediation/policies/{policy_id}"): Guarded(READ_REMEDIATION, _plain),
+    ("PUT", "/api/v1/remediation/policies/{policy_id}"): Guarded(REMEDIATE, _own_policy),
+    ("DELETE", "/api/v1/remediation/policies/{policy_id}"): Guarded(REMEDIATE, _plain),
+    ("GET", "/api/v1/remediation/kill-switch"): Guarded(READ_REMEDIATION, _plain),
+    ("PUT", "/api/v1/remediation/kill-switch"): Guarded(REMEDIATE, _switch),
+    ("GET", "/api/v1/remediations"): Guarded(READ_REMEDIATION, _remediations),
+    ("GET", "/api/v1/remediations/{remediation_id}"): Guarded(READ_REMEDIATION, _plain),
+    ("POST", "/api/v1/remediations/{remediation_id}/approve"): Guarded(REMEDIATE, _plain),
+    ("POST", "/api/v1/remediations/{remediation_id}/reject"): Guarded(REMEDIATE, _plain),
+    ("POST", "/api/v1/remediations/{remediation_id}/cancel"): Guarded(REMEDIATE, _plain),
+    ("GET", "/api/v1/remediations/decide"): Linked(),
+    ("POST", "/api/v1/remediations/decide"): Linked(),
+    ("GET", "/api/v1/audit"): Guarded(READ_REMEDIATION, _audit),
+    ("GET", "/api/v1/audit/verify"): Guarded(READ_REMEDIATION, _plain),
     ("GET", "/api/v1/tenants"): Guarded(ADMIN, _plain),
     ("POST", "/api/v1/tenants"): Guarded(ADMIN, _new_tenant, operator=True),
     ("PUT", "/api/v1/tenants/{tenant}/limits"): Guarded(ADMIN, _limits, operator=True),

@@ -2,32 +2,69 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from adapters.runtime.clock import SystemClock
+from core.domain.alerts import InhibitionSpec, SilenceSpec
+from core.domain.audit import AuditKind, AuditRecord
+from core.domain.notifications import AlertEvent, Message, WebhookConfig
+from core.domain.rules import AlertRule
 from core.domain.times import DAY_US
+from ports.driven.remediation_store import Reservation
 from tests.conftest import on_postgres, on_timescale_native, on_timescale_wasm
 from tests.integration.in_process import in_process
+from tests.support.alert_rows import write_alert
+from tests.support.alert_storage import open_alert_storage
+from tests.support.remediation_rows import CREATED, POLICY, insert_remediation
+from tests.support.remediation_storage import open_remediation_storage
 from tests.support.servers import Engine
-from tests.support.storages import Store, settle_all, unique
+from tests.support.storages import Store, Tenancy, settle_all, unique
 from tests.support.store_fixtures import database_store, empty_database
 
 READER = "sextant_reader"
 WRITER = "sextant_writer"
 
-OF_TENANTS = {"tenants", "tenant_catalogs", "api_keys", "metric_definitions", "series"}
-"""Tables under row-level security: both roles may read them, and see one tenant's rows."""
-OF_TENANTS_FOR_READERS = {"settled_until"}
-"""The same, for the reader alone."""
+OF_TENANTS = {
+    "tenants",
+    "tenant_catalogs",
+    "api_keys",
+    "metric_definitions",
+    "series",
+    "alert_rules",
+    "alerts",
+    "shown_alerts",
+    "silences",
+    "inhibitions",
+    "notification_events",
+    "notifications",
+    "remediations",
+    "kill_switches",
+    "audit_entries",
+    "audit_heads",
+}
+"""Under row-level security: both roles may read them, and see one tenant's rows."""
+OF_TENANTS_FOR = {READER: {"settled_until"}, WRITER: {"alert_states", "remediation_actions"}}
+"""The same, for one role alone."""
+OF_TENANTS_IN_PART = {"channels": {"secrets"}, "remediation_policies": {"secrets"}}
+"""The same for both roles, but for these columns, which both may only write."""
 VIEWS = {"tenant_samples", "tenant_samples_5m", "tenant_samples_1h", "tenant_samples_1d"}
 """What the reader sees of samples."""
-OF_THE_SERVER = {"journal_cursors", "settle_epoch", "stale_aggregates"}
-"""Bookkeeping of the store, without names or values: the reader needs it whole, to tell what is settled."""
-IN_PART = {"journal": {"writer", "sequence", "commit_order", "points"}, "journal_streams": {"writer"}}
+OF_THE_SERVER = {READER: {"journal_cursors", "settle_epoch", "stale_aggregates"}, WRITER: {"alert_revision"}}
+"""Bookkeeping, without names or values: the reader tells by it what is settled, the writer counts changes."""
+IN_PART = {READER: {"journal": {"writer", "sequence", "commit_order", "points"}, "journal_streams": {"writer"}}}
 """Of which the reader may read some columns; never a block."""
+
+REFUSED = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.WrongObjectType,
+    psycopg.errors.ObjectNotInPrerequisiteState,
+)
+"""What changing a table that may not be changed, a view, or a view of two tables fails with."""
 
 
 @pytest.fixture(scope="module", params=[on_postgres, on_timescale_wasm, on_timescale_native])
@@ -39,7 +76,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def tenants(engine: Engine) -> tuple[int, int]:
-    """Return the ids of two tenants that both have series, settled and unsettled samples, a definition and a key."""
+    """Return the ids of two tenants that both have something in every table of tenants."""
     return asyncio.run(two_tenants(database_store(engine)))
 
 
@@ -60,7 +97,54 @@ async def two_tenants(store: Store) -> tuple[int, int]:
                         await settle_all(storage)
                 await client.post("/api/v1/metrics/definitions", json={"name": "isolated", "retention_days": 7})
         await storage.keeping.refresh_aggregates(now_us=SystemClock().now_us() + 2 * DAY_US)
+        for tenant_id in ids:
+            await fill_alerts(store, Tenancy(storage, await storage.tenants.get(str(tenant_id))))
     return ids[0], ids[1]
+
+
+async def fill_alerts(store: Store, tenancy: Tenancy) -> None:
+    """Gives a tenant rules, alerts, notifications and remediations, with secrets."""
+    now = CREATED
+    rule = AlertRule(name="high", metric="isolated", warning=1.0)
+    silence = SilenceSpec(matchers=("host=a",), ends_at=now + timedelta(hours=1), reason="x")
+    inhibition = InhibitionSpec(name="x", source=("a=b",), target=("c=d",))
+    async with open_alert_storage(store) as alerting:
+        await alerting.rules.create(tenancy.id, rule)
+        await alerting.silences.create_silence(tenancy.id, silence, author="a", now=now)
+        await alerting.silences.create_inhibition(tenancy.id, inhibition)
+        channel = await alerting.channels.create(
+            tenancy.id, WebhookConfig(name="x", url="https://x.example"), ("secret",)
+        )
+        alert = write_alert(store.place, tenancy.id, target_key="isolated")
+        await alerting.alerts.acknowledge(tenancy.id, alert.id, by="a", now=now)
+        message = Message(
+            id=uuid4(),
+            event=AlertEvent.FIRED,
+            tenant=tenancy.tenant.name,
+            rule="high",
+            alerts=(alert,),
+            alerts_total=1,
+            created_at=now,
+        )
+        await alerting.notifications.put(tenancy.id, channel.id, message)
+    order = insert_remediation(store, tenancy)
+    reservation = Reservation(
+        key="isolated",
+        remediation_id=order.remediation_id,
+        policy="restart",
+        target="x",
+        rollback=False,
+        cooldown_s=0.0,
+        tenant_per_hour_max=1,
+        target_per_hour_max=1,
+    )
+    record = AuditRecord(key="isolated", kind=AuditKind.CHANGE, actor="a", summary="x")
+    async with open_remediation_storage(store) as repairs:
+        await repairs.policies.create(tenancy.id, POLICY, {"token": "secret"})
+        await repairs.limits.reserve(tenancy.id, reservation, now=now)
+        await repairs.limits.set_kill_switch(tenancy.id, engaged=True, by="a", reason="x", now=now)
+        await repairs.audit_log.append(tenancy.id, record, now=now)
+        await repairs.server_secrets.get("isolated")
 
 
 def relations(connection: psycopg.Connection) -> dict[str, str]:
@@ -90,22 +174,26 @@ def readable(connection: psycopg.Connection, relation: str) -> list[tuple[object
         return None
 
 
+@pytest.mark.parametrize("role", [READER, WRITER])
 @pytest.mark.usefixtures("tenants")
-def test_the_reader_may_read_what_is_meant_and_nothing_else(engine: Engine) -> None:
-    """Samples, aggregates, blocks, idempotency keys, migrations: denied to the reader, whatever tenant is set."""
+def test_requests_may_read_what_is_meant_and_nothing_else(engine: Engine, role: str) -> None:
+    """Samples, aggregates, blocks, secrets, idempotency keys, migrations: denied to both, whatever tenant is set."""
     with connect(engine) as owner:
         there = {relation: columns(owner, relation) for relation in relations(owner)}
-    meant = OF_TENANTS | OF_TENANTS_FOR_READERS | VIEWS | OF_THE_SERVER
-    with connect(engine, READER, "1") as reader:
+    meant = OF_TENANTS | OF_TENANTS_FOR[role] | OF_THE_SERVER[role] | (VIEWS if role == READER else set())
+    in_part = IN_PART.get(role, {}) | {
+        relation: set(there[relation]) - secret for relation, secret in OF_TENANTS_IN_PART.items()
+    }
+    with connect(engine, role, "1") as connection:
         for relation, names in there.items():
-            assert (readable(reader, relation) is not None) is (relation in meant), relation
+            assert (readable(connection, relation) is not None) is (relation in meant), relation
             for column in names:
                 statement = sql.SQL("SELECT {} FROM sextant.{} LIMIT 1").format(
                     sql.Identifier(column), sql.Identifier(relation)
                 )
-                allowed = relation in meant or column in IN_PART.get(relation, set())
+                allowed = relation in meant or column in in_part.get(relation, set())
                 try:
-                    reader.execute(statement)
+                    connection.execute(statement)
                 except psycopg.errors.InsufficientPrivilege:
                     assert not allowed, f"{relation}.{column} is denied"
                 else:
@@ -138,7 +226,7 @@ def test_a_tenant_sees_its_own_rows_only(engine: Engine, tenants: tuple[int, int
     with connect(engine) as owner:
         own_series = {row[0] for row in owner.execute("SELECT id FROM sextant.series WHERE tenant_id = %s", (own,))}
     with connect(engine, role, str(own)) as connection:
-        for relation in OF_TENANTS | (OF_TENANTS_FOR_READERS if role == READER else set()):
+        for relation in OF_TENANTS | OF_TENANTS_FOR[role] | OF_TENANTS_IN_PART.keys():
             key = "id" if relation == "tenants" else "tenant_id"
             statement = sql.SQL("SELECT DISTINCT {} FROM sextant.{}").format(
                 sql.Identifier(key), sql.Identifier(relation)
@@ -157,9 +245,12 @@ def test_a_tenant_sees_its_own_rows_only(engine: Engine, tenants: tuple[int, int
 def test_without_a_tenant_nothing_is_seen(engine: Engine, role: str, tenant: str | None) -> None:
     """With no tenant set, an empty one or one that does not exist, no row of any tenant is visible."""
     with connect(engine, role, tenant) as connection:
-        guarded = OF_TENANTS | (VIEWS | OF_TENANTS_FOR_READERS if role == READER else set())
+        guarded = OF_TENANTS | OF_TENANTS_FOR[role] | (VIEWS if role == READER else set())
         for relation in guarded & relations(connection).keys():
             assert readable(connection, relation) == [], relation
+        for relation in OF_TENANTS_IN_PART:
+            statement = sql.SQL("SELECT tenant_id FROM sextant.{}").format(sql.Identifier(relation))
+            assert connection.execute(statement).fetchall() == [], relation
 
 
 @pytest.mark.usefixtures("tenants")
@@ -176,12 +267,13 @@ def test_the_reader_changes_nothing(engine: Engine, tenants: tuple[int, int]) ->
     with connect(engine, READER, str(tenants[0])) as reader:
         for relation in relations(reader):
             for statement in ("DELETE FROM sextant.{}", "TRUNCATE sextant.{}"):
-                with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType)):
+                with pytest.raises(REFUSED):
                     reader.execute(sql.SQL(statement).format(sql.Identifier(relation)))
     with connect(engine, WRITER, str(tenants[0])) as writer:
-        for relation in relations(writer).keys() - OF_TENANTS:
-            assert readable(writer, relation) is None, relation
-            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType)):
+        for relation in relations(writer).keys() - OF_TENANTS - OF_TENANTS_IN_PART.keys():
+            if relation not in OF_TENANTS_FOR[WRITER] | OF_THE_SERVER[WRITER]:
+                assert readable(writer, relation) is None, relation
+            with pytest.raises(REFUSED):
                 writer.execute(sql.SQL("DELETE FROM sextant.{}").format(sql.Identifier(relation)))
 
 
@@ -196,6 +288,9 @@ def test_the_writer_cannot_write_for_another_tenant(engine: Engine, tenants: tup
             )
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             writer.execute("UPDATE sextant.series SET tenant_id = %s", (other,))
+        for column in ("secrets", "config"):
+            statement = sql.SQL("UPDATE sextant.channels SET {} = DEFAULT WHERE tenant_id = %s")
+            assert writer.execute(statement.format(sql.Identifier(column)), (other,)).rowcount == 0
         changed = writer.execute("UPDATE sextant.api_keys SET scopes = '{admin}' WHERE tenant_id = %s", (other,))
         assert changed.rowcount == 0
         deleted = writer.execute("DELETE FROM sextant.metric_definitions WHERE tenant_id = %s", (other,))

@@ -17,12 +17,17 @@ from core.domain.points import Receipt
 from core.domain.series import series_identity
 from core.domain.tenants import Limits, Tenant
 from core.domain.times import DAY_US, HOUR_US, day_start
+from ports.driven.alerting_store import AlertStore, RuleStore
+from ports.driven.audit_log import AuditLog
 from ports.driven.definition_store import DefinitionStore
+from ports.driven.evaluation_store import EvaluationStore
 from ports.driven.journal import IdempotentReply, Journal, JournalConsumers, JournalEntry, StoredReply
 from ports.driven.keeping import Keeping
 from ports.driven.probe import Probe
+from ports.driven.remediation_store import ActionLimits, PolicyStore, RemediationOutbox, RemediationStore
 from ports.driven.sample_reader import SampleReader, Snapshot
 from ports.driven.series_catalog import SeriesCatalog
+from ports.driven.server_secrets import ServerSecrets
 from ports.driven.tenant_store import KeyStore, LimitOverrides, TenantStore
 
 SERIES_MAX = 1_000_000
@@ -64,17 +69,38 @@ class Storage(Protocol):
     def keeping(self) -> Keeping: ...
     @property
     def probe(self) -> Probe: ...
+    @property
+    def rules(self) -> RuleStore: ...
+    @property
+    def alerts(self) -> AlertStore: ...
+    @property
+    def evaluation(self) -> EvaluationStore: ...
+    @property
+    def policies(self) -> PolicyStore: ...
+    @property
+    def remediations(self) -> RemediationStore: ...
+    @property
+    def remediation_outbox(self) -> RemediationOutbox: ...
+    @property
+    def action_limits(self) -> ActionLimits: ...
+    @property
+    def audit_log(self) -> AuditLog: ...
+    @property
+    def server_secrets(self) -> ServerSecrets: ...
 
 
 @dataclass(frozen=True)
 class Store:
     """A place that keeps everything, and how to open it; opening it twice is what two processes do.
 
-    `single_connection`: nothing that needs two transactions at once can be tested there.
+    `single_connection`: nothing that needs two transactions at once can be tested there. `place` is what rows that
+    no port writes are put into.
     """
 
     engine: str
     open: Callable[[], AbstractAsyncContextManager[Storage]]
+    place: MemoryDatabase | str
+    """The tables in memory, or a superuser's URL of the database."""
     single_connection: bool = False
 
 
@@ -86,7 +112,7 @@ def memory_store() -> Store:
     async def opened() -> AsyncIterator[Storage]:
         yield memory_storage(database)
 
-    return Store("memory", opened)
+    return Store("memory", opened, database)
 
 
 class Tenancy:

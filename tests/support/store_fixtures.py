@@ -57,4 +57,4 @@ def database_store(engine: Engine) -> Store:
         async with open_storage(settings, telemetry) as storage:
             yield storage
 
-    return Store(engine.name, opened, single_connection=engine.single_connection)
+    return Store(engine.name, opened, engine.url, single_connection=engine.single_connection)

@@ -8,7 +8,6 @@ shutting down, or backends that outlived their postmaster: both are waited for. 
 server in order.
 """
 
-import fcntl
 import os
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.runtime.child_log import ChildLog
+from adapters.runtime.data_lock import DataInUse, only_launcher
 from adapters.runtime.postgres_binaries import EmbeddedPostgresError, find_postgres_binaries
 from adapters.runtime.postgres_cluster import (
     Cluster,
@@ -29,7 +29,6 @@ from adapters.runtime.postgres_cluster import (
     replace_file,
 )
 from adapters.runtime.postgres_server import (
-    POLL_S,
     await_predecessor,
     config_text,
     connection_url,
@@ -39,8 +38,6 @@ from adapters.runtime.postgres_server import (
 )
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "find_postgres_binaries", "run_embedded_postgres"]
-
-LIVE_HOLDER_PATIENCE_S = 1.0  # a killed process holds its lock until the kernel has freed its memory
 
 
 @dataclass(frozen=True)
@@ -90,10 +87,14 @@ def run_embedded_postgres(
     with ExitStack() as opened:
         try:
             server = _open(opened, data_dir.resolve(), binaries.resolve(), start_timeout_s)
+        except DataInUse as error:
+            raise EmbeddedPostgresError(
+                f"another sextant is running on {data_dir.resolve()} (pid {error.holder}): "
+                "stop it first, or choose another --data-dir"
+            ) from error
         except OSError as error:
             raise EmbeddedPostgresError(
-                f"cannot keep a database in {data_dir}: {error}. Name a place where this user may write "
-                "with --data-dir"
+                f"cannot keep a database in {data_dir}: {error}. Name a place where this user may write with --data-dir"
             ) from error
         yield server
 
@@ -101,7 +102,7 @@ def run_embedded_postgres(
 def _open(opened: ExitStack, data_dir: Path, bin_dir: Path, start_timeout_s: float) -> EmbeddedPostgres:
     deadline_s = time.monotonic() + start_timeout_s
     data_dir.parent.mkdir(parents=True, exist_ok=True)
-    opened.enter_context(_only_launcher(data_dir, deadline_s))
+    opened.enter_context(only_launcher(beside(data_dir, ".lock"), deadline_s))
     cluster = open_cluster(data_dir, bin_dir)
     socket_dir = opened.enter_context(_socket_directory(cluster))
     cluster = able_to_reach(cluster, (bin_dir / "postgres", data_dir, socket_dir))
@@ -116,34 +117,6 @@ def _open(opened: ExitStack, data_dir: Path, bin_dir: Path, start_timeout_s: flo
     return EmbeddedPostgres(
         data_dir, bin_dir, socket_dir, password, process.pid, cluster.version, _process=process, _log=log
     )
-
-
-@contextmanager
-def _only_launcher(data_dir: Path, deadline_s: float) -> Iterator[None]:
-    """Hold the lock beside `data_dir`, whose text is our pid; refuse if another live process holds it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    with os.fdopen(os.open(beside(data_dir, ".lock"), flags, 0o600), "r+") as file:
-        live_deadline_s = time.monotonic() + LIVE_HOLDER_PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read().strip()
-                # The forked children of a dead holder share its lock until they have noticed its death.
-                alive = holder != "" and Path("/proc", holder).exists()
-                if time.monotonic() > (min(deadline_s, live_deadline_s) if alive else deadline_s):
-                    raise EmbeddedPostgresError(
-                        f"another sextant is running on {data_dir} (pid {holder}): "
-                        "stop it first, or choose another --data-dir"
-                    ) from error
-                time.sleep(POLL_S)
-        file.truncate(0)
-        file.seek(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 @contextmanager

@@ -1,19 +1,18 @@
 """Reads a tree of settings structs from environment variables, and says what each one should be.
 
-The types here are what a setting can be beside msgspec's own numbers, texts and literals. A field's type,
-bounds and description make up its line in the documentation and in an error message.
+A field's type, bounds and description make up its line in the documentation and in an error message.
 """
 
 import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, cast, get_args
-from urllib.parse import urlsplit
+from typing import Any, Final, cast, get_args
 
 import msgspec
-from msgspec import Meta, inspect
+from msgspec import inspect
 
+from adapters.runtime.setting_kinds import KINDS, SECRET_KINDS
 from core.domain.errors import InvalidInput
 from core.domain.times import SECOND_US, format_duration, parse_duration
 
@@ -24,18 +23,6 @@ FILE_SUFFIX: Final = "_FILE"
 SECRET_BYTES_MAX: Final = 65_536
 """A secret's file is a line, not a disk image that was mounted by mistake."""
 
-Seconds = Annotated[float, Meta(extra={"kind": "duration"})]
-"""Written ``500ms``, ``10s``, ``5m``, ``1h`` or ``7d``."""
-Size = Annotated[int, Meta(extra={"kind": "size"})]
-"""Bytes, written ``8MiB``, ``512KiB`` or as a plain number."""
-Secret = Annotated[str | None, Meta(extra={"kind": "secret"})]
-"""Text that no repr, log or error shows; may come from a file."""
-DatabaseUrl = Annotated[str | None, Meta(extra={"kind": "database_url"})]
-"""A PostgreSQL connection URL; a secret, since it may hold a password."""
-Directory = Annotated[Path, Meta(extra={"kind": "directory"})]
-"""A directory, which need not exist yet."""
-
-_SECRET_KINDS: Final = {"secret", "database_url"}
 _SIZE = re.compile(r"(\d{1,15})\s*(B|KiB|MiB|GiB)?\Z", re.ASCII)
 _FACTORS: Final = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -54,7 +41,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         kinds = {field.name: _extra(field.type).get("kind") for field in _fields(type(self))}
         shown = (
-            f"{name}={'…' if value is not None and kinds[name] in _SECRET_KINDS else repr(value)}"
+            f"{name}={'…' if value is not None and kinds[name] in SECRET_KINDS else repr(value)}"
             for name, value in msgspec.structs.asdict(self).items()
         )
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -77,7 +64,7 @@ class Setting(msgspec.Struct, frozen=True, eq=False):
     @property
     def is_secret(self) -> bool:
         """Whether its value must not be shown; such a setting may be read from a file."""
-        return self.kind in _SECRET_KINDS
+        return self.kind in SECRET_KINDS
 
     def text_of(self, value: object) -> str:
         """`value` as it would be written in the environment; secrets are masked, what is absent is empty."""
@@ -89,8 +76,10 @@ class Setting(msgspec.Struct, frozen=True, eq=False):
             return format_duration(round(cast("float", value) * SECOND_US))
         if self.kind == "size":
             return _format_size(cast("int", value))
-        if self.kind == "directory":
-            return str(value).replace(str(Path.home()), "~", 1)
+        if self.kind is not None and self.kind in KINDS:
+            return KINDS[self.kind].show(value)
+        if isinstance(value, bool):
+            return str(value).lower()
         return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -160,10 +149,8 @@ def _value(setting: Setting, text: str) -> Any:
                 return msgspec.convert(parse_duration(text.strip(), "") / SECOND_US, setting.type)
             case "size":
                 return msgspec.convert(_parse_size(text.strip()), setting.type)
-            case "directory":
-                return Path(text).expanduser().absolute()
-            case "database_url":
-                return _checked_url(text)
+            case str() as kind if kind in KINDS:
+                return KINDS[kind].read(text.strip())
             case _:
                 return msgspec.convert(text.strip(), setting.type, strict=False)
     except (ValueError, InvalidInput):
@@ -184,14 +171,6 @@ def _format_size(size_bytes: int | None) -> str:
         if size_bytes and size_bytes % _FACTORS[unit] == 0:
             return f"{size_bytes // _FACTORS[unit]}{unit}"
     return str(size_bytes)
-
-
-def _checked_url(text: str) -> str:
-    url = urlsplit(text)
-    _ = url.port  # raises ValueError unless it is a number
-    if url.scheme not in ("postgresql", "postgres") or "//" not in text:
-        raise ValueError(text)
-    return text
 
 
 def _unknown_names(settings: Sequence[Setting], environ: Mapping[str, str]) -> list[str]:
@@ -236,12 +215,12 @@ def _expected(kind: str | None, of: inspect.Type, annotation: Any) -> str:
             return f"a duration from {_seconds(low)} to {_seconds(high)}, such as 500ms, 30s, 5m or 7d"
         case "size", inspect.IntType(ge=low, le=high):
             return f"a size from {_format_size(low or 0)} to {_format_size(high or 0)}, such as 512KiB or 8MiB"
-        case "directory", _:
-            return "a directory"
-        case "database_url", _:
-            return "a URL such as postgresql://user:password@host:5432/database"
+        case str(), _ if kind in KINDS:
+            return KINDS[kind].expected
         case _, inspect.LiteralType():
             return "one of " + ", ".join(get_args(get_args(annotation)[0]))  # in the order written
+        case _, inspect.BoolType():
+            return "true or false"
         case _, inspect.IntType(ge=low, le=high):
             return f"an integer from {low} to {high}"
         case _, inspect.FloatType(gt=low, le=high):

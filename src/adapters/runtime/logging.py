@@ -20,7 +20,7 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-QUIET_LOGGERS: Final = ("alembic", "asyncio", "asyncpg", "urllib3", "_granian")
+QUIET_LOGGERS: Final = ("alembic", "asyncio", "asyncpg", "temporalio", "urllib3", "_granian")
 """Libraries whose everyday steps are nobody's events; their warnings are."""
 
 

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_SECUREBITS = 28
@@ -44,6 +45,11 @@ def die_with_parent(parent_pid: int, signal_number: signal.Signals = signal.SIGT
     _prctl(PR_SET_PDEATHSIG, signal_number)
     if os.getppid() != parent_pid:
         sys.exit("the parent process has ended already")
+
+
+def name_process(name: str) -> None:
+    """Give this process a name of at most 15 bytes for `ps` and `top`, which would show its interpreter's."""
+    Path("/proc/self/comm").write_text(name)
 
 
 def before_exec(signal_number: signal.Signals, account: Account | None = None) -> Callable[[], None]:

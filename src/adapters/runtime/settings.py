@@ -11,16 +11,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from adapters.runtime.environment import (
+from adapters.runtime.environment import Section, SettingsError, read_sections, settings_of
+from adapters.runtime.setting_kinds import (
+    Address,
+    Commands,
     DatabaseUrl,
     Directory,
+    Networks,
+    OptionalFile,
     Seconds,
     Secret,
-    Section,
-    SettingsError,
     Size,
-    read_sections,
-    settings_of,
+    WebUrl,
 )
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
@@ -54,7 +56,7 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=64, description="Server processes; each uses up to one core.")] = 1
     data_dir: Annotated[
         Directory,
-        Meta(description="Where the embedded PostgreSQL and admin.key are kept."),
+        Meta(description="Where the embedded PostgreSQL and Temporal and admin.key are kept."),
     ] = msgspec.field(default_factory=lambda: Path(DATA_DIR_DEFAULT).expanduser())
     backlog: Annotated[
         int, Meta(ge=128, le=65_535, description="Connections that may wait to be accepted, per process.")
@@ -132,6 +134,65 @@ class KeeperSettings(Section, frozen=True, kw_only=True):
     ] = 7
 
 
+class AlertsSettings(Section, frozen=True, kw_only=True):
+    """Evaluating rules and telling people."""
+
+    poll_s: Annotated[
+        Seconds, Meta(ge=0.01, le=60, description="How often new samples are looked for, to be compared with rules.")
+    ] = 0.1
+    fresh_s: Annotated[
+        Seconds,
+        Meta(ge=1, le=86_400, description="Nobody is told of an alert whose sample is older than this by then."),
+    ] = 600.0
+    group_wait_s: Annotated[
+        Seconds, Meta(ge=0.001, le=300, description="How long alerts of one rule wait for others, to be told together.")
+    ] = 0.5
+    public_url: Annotated[
+        WebUrl, Meta(description="Where people reach this server, for the links in notifications.")
+    ] = None
+
+
+class OutboundSettings(Section, frozen=True, kw_only=True):
+    """Requests to addresses that tenants name: notifications and HTTP actions."""
+
+    allow: Annotated[
+        Networks, Meta(description="Networks that are let through although not public, also by plain http.")
+    ] = ()
+    timeout_s: Annotated[Seconds, Meta(ge=0.1, le=300, description="How long one request may take.")] = 10.0
+    response_bytes_max: Annotated[
+        Size, Meta(ge=1_024, le=64 * MIB, description="The largest response that is read.")
+    ] = 256 << 10
+
+
+class TemporalSettings(Section, frozen=True, kw_only=True):
+    """Temporal, which runs remediation."""
+
+    address: Annotated[
+        Address, Meta(description="The Temporal to use; without it `sextant serve` runs a development server.")
+    ] = None
+    namespace: Annotated[str, Meta(min_length=1, description="The namespace, which must exist.")] = "default"
+    task_queue: Annotated[str, Meta(min_length=1, description="The task queue that servers and workers share.")] = (
+        "sextant-remediation"
+    )
+    tls: Annotated[bool, Meta(description="Connect with TLS.")] = False
+    api_key: Annotated[Secret, Meta(description="An API key for Temporal; it needs TLS.")] = None
+
+
+class WorkerSettings(Section, frozen=True, kw_only=True):
+    """What remediation may use on the worker's machine."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=1_000, description="Actions that run at once, per process.")] = 20
+    commands: Annotated[
+        Commands, Meta(description="Programs that remediation may run, by the names that policies use.")
+    ] = msgspec.field(default_factory=dict)
+    kubeconfig: Annotated[
+        OptionalFile, Meta(description="The kubeconfig file whose current context remediation works on.")
+    ] = None
+    kubernetes_in_cluster: Annotated[
+        bool, Meta(description="Work on the cluster that this worker runs in, as its service account.")
+    ] = False
+
+
 class LogSettings(Section, frozen=True, kw_only=True):
     """Sextant's log, on standard error."""
 
@@ -178,6 +239,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ingest: IngestSettings = IngestSettings()
     query: QuerySettings = QuerySettings()
     keeper: KeeperSettings = KeeperSettings()
+    alerts: AlertsSettings = AlertsSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    temporal: TemporalSettings = TemporalSettings()
+    worker: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
     log: LogSettings = LogSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     agent: AgentSettings = msgspec.field(default_factory=AgentSettings)
@@ -192,12 +257,19 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     server = found.setdefault("server", {})
     if "data_dir" not in server and environ.get("XDG_DATA_HOME"):
         server["data_dir"] = Path(environ["XDG_DATA_HOME"], "sextant")
+    temporal = TemporalSettings(**found.get("temporal", {}))
+    if temporal.api_key is not None and not temporal.tls:
+        raise SettingsError(["SEXTANT_TEMPORAL_API_KEY would travel in the clear; set SEXTANT_TEMPORAL_TLS=true"])
     return Settings(
         database=DatabaseSettings(**found.get("database", {})),
         server=ServerSettings(**server),
         ingest=IngestSettings(**found.get("ingest", {})),
         query=QuerySettings(**found.get("query", {})),
         keeper=KeeperSettings(**found.get("keeper", {})),
+        alerts=AlertsSettings(**found.get("alerts", {})),
+        outbound=OutboundSettings(**found.get("outbound", {})),
+        temporal=temporal,
+        worker=WorkerSettings(**found.get("worker", {})),
         log=LogSettings(**found.get("log", {})),
         bootstrap=BootstrapSettings(**found.get("bootstrap", {})),
         agent=AgentSettings(**found.get("agent", {})),

@@ -1,4 +1,4 @@
-"""Keeps a child running for as long as a context is open: a process of ours, or the embedded PostgreSQL.
+"""Keeps a child running for as long as a context is open: a process of ours, the embedded PostgreSQL or Temporal.
 
 Each child is started from a thread of its own that lives as long as the context, because the kernel's signal
 at the parent's death goes by the thread that started the child. A child that ends is started again, after a
@@ -11,14 +11,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import structlog
 
-from adapters.runtime.embedded_postgres import EmbeddedPostgresError, run_embedded_postgres
+from adapters.runtime.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, run_embedded_postgres
+from adapters.runtime.embedded_temporal import EmbeddedTemporal, EmbeddedTemporalError, run_embedded_temporal
 from adapters.runtime.process import die_with_parent
 
 PAUSE_S_FIRST: Final = 0.2
@@ -28,7 +29,7 @@ PAUSE_S_MAX: Final = 30.0
 STEADY_S: Final = 60.0
 """A child that ran for this long had started well: the next pause is short again."""
 WATCH_S: Final = 0.2
-"""How often PostgreSQL's process is looked at; recovery is to begin well within a second."""
+"""How often a server's process is looked at; recovery is to begin well within a second."""
 STOP_TIMEOUT_S: Final = 5.0
 """A transaction is finished or given up by then; killing a child that still runs loses nothing."""
 
@@ -81,30 +82,84 @@ def supervised_postgres(data_dir: Path) -> Iterator[str]:
 
     Raises `EmbeddedPostgresError` where the first start fails.
     """
-    supervisor = _PostgresSupervisor(data_dir)
-    thread = threading.Thread(target=supervisor.run, name="postgres supervisor")
+
+    def run(url: str | None) -> AbstractContextManager[EmbeddedPostgres]:
+        return _unmoved(run_embedded_postgres(data_dir), url)
+
+    with _supervised("postgres", run, lambda server: server.url, EmbeddedPostgresError) as url:
+        yield url
+
+
+@contextmanager
+def supervised_temporal(data_dir: Path) -> Iterator[str]:
+    """Runs Temporal in Sextant's `data_dir` and yields its address; one that dies is started again, there.
+
+    Raises `EmbeddedTemporalError` where the first start fails.
+    """
+
+    def run(address: str | None) -> AbstractContextManager[EmbeddedTemporal]:
+        return run_embedded_temporal(data_dir, address=address)
+
+    with _supervised("temporal", run, lambda server: server.address, EmbeddedTemporalError) as address:
+        yield address
+
+
+@contextmanager
+def _unmoved(running: AbstractContextManager[EmbeddedPostgres], url: str | None) -> Iterator[EmbeddedPostgres]:
+    with running as server:
+        if url not in (None, server.url):
+            raise EmbeddedPostgresError(f"PostgreSQL had to move its socket to {server.socket_dir}: restart sextant")
+        yield server
+
+
+class _Server(Protocol):
+    def is_alive(self) -> bool: ...
+
+
+_S = TypeVar("_S", bound=_Server)
+
+
+@contextmanager
+def _supervised(
+    name: str,
+    run: Callable[[str | None], AbstractContextManager[_S]],
+    place_of: Callable[[_S], str],
+    error_type: type[Exception],
+) -> Iterator[str]:
+    """Yields where the server is that `run` starts; every later start is told to be there too."""
+    supervisor = _ServerSupervisor(name, run, place_of, error_type)
+    thread = threading.Thread(target=supervisor.run, name=f"{name} supervisor")
     thread.start()
     try:
-        yield supervisor.first_url()
+        yield supervisor.first_place()
     finally:
         supervisor.stopping.set()
         thread.join()
 
 
-class _PostgresSupervisor:
-    def __init__(self, data_dir: Path) -> None:
+class _ServerSupervisor(Generic[_S]):
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[str | None], AbstractContextManager[_S]],
+        place_of: Callable[[_S], str],
+        error_type: type[Exception],
+    ) -> None:
         self.stopping = threading.Event()
-        self._data_dir = data_dir
+        self._name = name
+        self._run = run
+        self._place_of = place_of
+        self._error_type = error_type
         self._started = threading.Event()
-        self._url: str | None = None
-        self._error: EmbeddedPostgresError | None = None
+        self._place: str | None = None
+        self._error: Exception | None = None
 
-    def first_url(self) -> str:
+    def first_place(self) -> str:
         """Waits for the first start."""
         self._started.wait()
-        if self._url is None:
-            raise self._error or EmbeddedPostgresError("PostgreSQL did not start")
-        return self._url
+        if self._place is None:
+            raise self._error or self._error_type(f"{self._name} did not start")
+        return self._place
 
     def run(self) -> None:
         """The thread's work, until `stopping`."""
@@ -113,25 +168,21 @@ class _PostgresSupervisor:
             while not self.stopping.is_set():
                 try:
                     self._run_once()
-                except EmbeddedPostgresError as error:
-                    if self._url is None:
+                except self._error_type as error:
+                    if self._place is None:
                         self._error = error
                         return
-                    log.error("postgres_not_restarted", reason=str(error))
+                    log.error("server_not_restarted", server=self._name, reason=str(error))
                 if not self.stopping.is_set():
                     pause_s = pauses.next_s()
-                    log.error("postgres_died", restart_in_s=pause_s)
+                    log.error("server_died", server=self._name, restart_in_s=pause_s)
                     self.stopping.wait(pause_s)
         finally:
             self._started.set()
 
     def _run_once(self) -> None:
-        with run_embedded_postgres(self._data_dir) as server:
-            if self._url not in (None, server.url):
-                raise EmbeddedPostgresError(
-                    f"PostgreSQL had to move its socket to {server.socket_dir}: restart sextant"
-                )
-            self._url = server.url
+        with self._run(self._place) as server:
+            self._place = self._place_of(server)
             self._started.set()
             while server.is_alive() and not self.stopping.wait(WATCH_S):
                 pass

@@ -70,6 +70,27 @@ class PrometheusTelemetry:
         self._settle_seconds = Histogram(
             "sextant_settle_seconds", "Time of one settling.", registry=registry, buckets=_SETTLE_SECONDS
         )
+        self._evaluated_points = Counter("sextant_evaluated_points", "Points held against rules.", registry=registry)
+        self._evaluation_seconds = Histogram(
+            "sextant_evaluation_seconds", "Time of one evaluation.", registry=registry, buckets=_QUERY_SECONDS
+        )
+        self._alerts_fired = Counter("sextant_alerts_fired", "Alerts announced.", registry=registry)
+        self._alerts_resolved = Counter("sextant_alerts_resolved", "Announced alerts resolved.", registry=registry)
+        self._notifications_decided = Counter(
+            "sextant_notifications_decided",
+            "Messages made of events, and events suppressed or kept for later.",
+            ["decision"],
+            registry=registry,
+        )
+        self._notification_attempts = Counter(
+            "sextant_notification_attempts",
+            "Attempts to send, by channel and outcome.",
+            ["kind", "state"],
+            registry=registry,
+        )
+        self._notification_seconds = Histogram(
+            "sextant_notification_seconds", "Time of one attempt.", ["kind"], registry=registry, buckets=_QUERY_SECONDS
+        )
         self._query_seconds = Histogram(
             "sextant_query_seconds", "Time of one query, by kind.", ["kind"], registry=registry, buckets=_QUERY_SECONDS
         )
@@ -127,6 +148,23 @@ class PrometheusTelemetry:
         self._settled.inc(points)
         self._late.inc(late)
         self._settle_seconds.observe(took_s)
+
+    def notifications_decided(self, *, messages: int, suppressed: int, kept: int) -> None:
+        """One round of decisions."""
+        for decision, count in (("message", messages), ("suppressed", suppressed), ("kept", kept)):
+            self._notifications_decided.labels(decision).inc(count)
+
+    def notification_sent(self, kind: str, state: str, *, took_s: float) -> None:
+        """One attempt through a channel of that kind, and what it left the message as."""
+        self._notification_attempts.labels(kind, state).inc()
+        self._notification_seconds.labels(kind).observe(took_s)
+
+    def evaluated(self, *, points: int, took_s: float, fired: int, resolved: int) -> None:
+        """One transaction of alert evaluation."""
+        self._evaluated_points.inc(points)
+        self._evaluation_seconds.observe(took_s)
+        self._alerts_fired.inc(fired)
+        self._alerts_resolved.inc(resolved)
 
     def exposition(self) -> bytes:
         """All metrics as text; of all processes where they share a directory."""

@@ -37,6 +37,8 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
     escalated: int = 0
     resolved: int = 0
     remediations: int = 0
+    truncated: tuple[int, ...] = ()
+    """Rules whose windows hold more samples than can be kept, told once."""
     took_s: float = 0.0
 
 
@@ -63,6 +65,7 @@ class EvaluationService:
         self._revision: int | None = None
         self._silence_judged_us = clock.now_us()
         self._whole_learned = False
+        self._truncated: set[int] = set()
 
     async def round(self) -> tuple[Evaluated, float]:
         """Takes what was appended since the last round; returns what it did and how long to wait before the next."""
@@ -82,7 +85,9 @@ class EvaluationService:
         effects = evaluator.effects(now_us)
         if taken.positions or effects.states or effects.episodes:
             await self._term.commit(taken, effects)
-        done = _summary(points, effects, self._clock.monotonic_s() - started_s)
+        truncated = evaluator.truncated - self._truncated
+        self._truncated |= truncated
+        done = _summary(points, effects, truncated, self._clock.monotonic_s() - started_s)
         if points:
             self._telemetry.evaluated(points=points, took_s=done.took_s, fired=done.fired, resolved=done.resolved)
         return done, 0.0 if points else self._poll_s
@@ -125,7 +130,7 @@ class EvaluationService:
         self._whole_learned = True
 
 
-def _summary(points: int, effects: Effects, took_s: float) -> Evaluated:
+def _summary(points: int, effects: Effects, truncated: set[int], took_s: float) -> Evaluated:
     events = [event for episode in effects.episodes for event in episode.events]
     return Evaluated(
         points=points,
@@ -133,5 +138,6 @@ def _summary(points: int, effects: Effects, took_s: float) -> Evaluated:
         escalated=events.count(AlertEvent.ESCALATED),
         resolved=events.count(AlertEvent.RESOLVED),
         remediations=sum(episode.remediate for episode in effects.episodes),
+        truncated=tuple(sorted(truncated)),
         took_s=took_s,
     )

@@ -108,6 +108,11 @@ class Evaluator:
                 missing.append(np.unique(ids[self._flags[ids] == 0]))
         return np.unique(np.concatenate(missing)) if missing else np.empty(0, np.int32)
 
+    @property
+    def truncated(self) -> set[int]:
+        """The rules whose windows reach less far back than they should: there are more samples than can be kept."""
+        return {rule_id for rule_id, watched in self._watched.items() if watched.truncated}
+
     def not_learned(self, series_ids: Int32s) -> Int32s:
         """Those of `series_ids` that have not been learned."""
         if len(series_ids):
@@ -225,9 +230,7 @@ class Evaluator:
             numbers[notable].tolist(), starts[notable].tolist(), ends[notable].tolist(), strict=True
         ):
             mine = slice(start, end)
-            self._targets.read(
-                compiled, rule.lines[number], readings.ts_us[mine], readings.values[mine], levels[mine]
-            )
+            self._targets.read(compiled, rule.lines[number], readings.ts_us[mine], readings.values[mine], levels[mine])
 
     def _bind_instant(self, compiled: CompiledRule, series_id: int, line: Line) -> None:
         self._flags[series_id] |= INSTANT

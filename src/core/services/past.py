@@ -10,10 +10,12 @@ from typing import Final
 import numpy as np
 
 from core.domain.columns import Columns, Int32s, concat_columns, keep_last, overriding, without
+from core.domain.errors import TooExpensive
 from core.domain.tenants import Limits
 from core.domain.times import DAY_US, HOUR_US, TimeRange
 from core.services.evaluator import Evaluator, History
 from core.services.newest import last_of_each, newest_in
+from core.services.watched_rule import POINTS_MAX, WatchedRule
 from ports.driven.clock import Clock
 from ports.driven.evaluation_store import Taken, Term
 from ports.driven.sample_reader import SampleReader, Snapshot
@@ -27,9 +29,9 @@ SIFTED_US: Final = HOUR_US
 AHEAD_US: Final = DAY_US
 """Past any skew that ingest lets in."""
 LIMITS: Final = Limits(
-    samples_per_s=1.0, samples_burst=1.0, series_max=1, query_points_max=100_000_000, query_timeout_s=60.0
+    samples_per_s=1.0, samples_burst=1.0, series_max=1, query_points_max=POINTS_MAX, query_timeout_s=60.0
 )
-"""Windows are bounded by their rules; a tenant's limits on queries are no reason to miss an alert."""
+"""As much as a rule may keep; a tenant's own limits on queries are no reason to miss an alert."""
 
 
 class Past:
@@ -44,17 +46,26 @@ class Past:
         """To be called before `taken` is observed."""
         now_us = self._clock.now_us()
         first_us = min(_first_us(taken, history.tenant_id), now_us + AHEAD_US)
-        stored = []
         async with self._reader.snapshot(history.tenant_id, LIMITS) as snapshot:
             newest = await _stored(snapshot, history.newest_of, first_us, now_us, reach_us=0)
-            for watched, series_ids in history.windows:
-                reach_us = 2 * (watched.compiled.window_us or 0) + watched.compiled.delay_us
-                stored.append((watched, await _stored(snapshot, series_ids, first_us, now_us, reach_us=reach_us)))
+        stored = [(watched, await self._window(watched, ids, first_us, now_us)) for watched, ids in history.windows]
         waiting = await self._term.take(points_max=ALL_POINTS, skip_at=None)
         unjudged = keep_last(concat_columns([block.points for block in waiting.blocks]))
         evaluator.remember(last_of_each(without(newest, unjudged)))
         for watched, points in stored:
             watched.remember(without(points, unjudged))
+
+    async def _window(self, watched: WatchedRule, series_ids: Int32s, first_us: int, now_us: int) -> Columns:
+        """What a rule's windows reach; only the newest samples where that is more than can be kept."""
+        compiled = watched.compiled
+        try:
+            async with self._reader.snapshot(compiled.tenant_id, LIMITS) as snapshot:
+                reach_us = (compiled.window_us or 0) + compiled.delay_us
+                return await _stored(snapshot, series_ids, first_us, now_us, reach_us=reach_us)
+        except TooExpensive:
+            watched.truncated = True
+            async with self._reader.snapshot(compiled.tenant_id, LIMITS) as snapshot:
+                return await _stored(snapshot, series_ids, first_us, now_us, reach_us=0)
 
 
 async def _stored(snapshot: Snapshot, series_ids: Int32s, first_us: int, now_us: int, *, reach_us: int) -> Columns:

@@ -176,6 +176,7 @@ class Targets:
             if compiled is not None and change.severity is not None:
                 draft.threshold = compiled.threshold(change.severity)
         live.state = IDLE if state.is_default else state  # what never fired leaves nothing behind, not even an instant
+        self._count(target, live.state)
         if compiled is not None:
             live.subject = compiled.subject
         self._touched[target] = compiled

@@ -3,9 +3,11 @@
 import msgspec
 
 from ports.driving.administration import Administration, Authentication, Definitions
+from ports.driving.alerting import Alerts, Channels, Rules, Silences
 from ports.driving.health import Health
 from ports.driving.ingestion import Ingestion
 from ports.driving.querying import Querying
+from ports.driving.remediating import Audit, Policies, Remediations
 
 
 class Services(msgspec.Struct, frozen=True, eq=False):
@@ -17,3 +19,10 @@ class Services(msgspec.Struct, frozen=True, eq=False):
     definitions: Definitions
     administration: Administration
     health: Health
+    alerts: Alerts
+    rules: Rules
+    silences: Silences
+    channels: Channels
+    policies: Policies
+    remediations: Remediations
+    audit: Audit

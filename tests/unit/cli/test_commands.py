@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from adapters.driving.cli.program import RemediationStatus
 from adapters.driving.cli.status import facts, report, size_text
 from adapters.main import command_line, run
 from ports.driven.keeping import StorageStatus
+from ports.driven.workflow_engine import EngineStatus
 
 EMPTY = StorageStatus(
     engine="postgresql",
@@ -25,6 +27,9 @@ EMPTY = StorageStatus(
     oldest_us=None,
     newest_us=None,
 )
+
+
+READY = RemediationStatus(engine=EngineStatus(available=True, address="127.0.0.1:7233"), waiting=0)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_hidden_arguments_are_not_options(capsys: pytest.CaptureFixture[str]) ->
 
 def test_status_of_an_empty_store_has_no_numbers_where_there_are_none() -> None:
     """Absent is absent, not 0."""
-    shown = report(EMPTY, "h:5432/d", now_us=0)
+    shown = report(EMPTY, READY, "h:5432/d", now_us=0)
     assert shown.compression_ratio is None
     assert shown.unsettled_age_s is None
     assert shown.oldest_sample is None
@@ -144,12 +149,22 @@ def test_status_relates_sizes_and_times() -> None:
             "oldest_us": 0,
         }
     )
-    shown = report(full, "h:5432/d", now_us=61_500_000)
+    shown = report(full, READY, "h:5432/d", now_us=61_500_000)
     assert shown.compression_ratio == 10
     assert shown.unsettled_age_s == 60.5
     assert shown.oldest_sample == "1970-01-01T00:00:00Z"
     assert dict(facts(shown))["compression"] == "10 times smaller than 9.54 MiB of plain rows"
     assert dict(facts(shown))["size on disk"] == "977 KiB, 5 bytes a sample"
+
+
+def test_status_says_whether_remediation_can_begin() -> None:
+    """Where Temporal is, or why it is not there, and what waits for it."""
+    assert dict(facts(report(EMPTY, READY, "d", now_us=0)))["temporal"] == "at 127.0.0.1:7233"
+    away = EngineStatus(available=False, address=None, reason="no Temporal is set up")
+    shown = report(EMPTY, RemediationStatus(engine=away, waiting=1_200), "d", now_us=0)
+    assert (shown.temporal, shown.temporal_available, shown.remediations_waiting) == (None, False, 1_200)
+    assert dict(facts(shown))["temporal"] == "away: no Temporal is set up"
+    assert dict(facts(shown))["remediations"] == "1,200 waiting to be started"
 
 
 def test_sizes_have_three_digits() -> None:

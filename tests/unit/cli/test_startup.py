@@ -24,33 +24,35 @@ PLAIN = Migrated(
 FULL = msgspec.structs.replace(
     PLAIN, engine="timescaledb", engine_reason="", extension_version="2.28.3", licence="timescale"
 )
+TEMPORAL = "Temporal at 127.0.0.1:40123 (embedded)"
 
 
 def test_the_block_says_what_the_server_runs_on() -> None:
     """Address, documentation, engine with versions, what the licence means, data directory, workers."""
-    text = startup_block(Settings(), FULL, None)
+    text = startup_block(Settings(), FULL, None, TEMPORAL)
     assert "http://127.0.0.1:8000/docs" in text
     assert "TimescaleDB 2.28.3 on PostgreSQL 18.1, schema 0004" in text
     assert "full licence: samples are compressed" in text
+    assert re.search(r"Remediation +Temporal at 127.0.0.1:40123 \(embedded\)", text)
     assert str(Settings().server.data_dir) in text
     assert "key" not in text.lower()
 
 
 def test_the_block_says_what_is_missing_without_timescale() -> None:
     """And why."""
-    text = startup_block(Settings(), PLAIN, None)
+    text = startup_block(Settings(), PLAIN, None, TEMPORAL)
     assert "no compression and no stored aggregates: TimescaleDB is not installed on this server" in text
 
 
 def test_the_block_shows_a_new_key_once_with_its_file() -> None:
     """On the first start."""
-    text = startup_block(Settings(), PLAIN, "sx_key")
+    text = startup_block(Settings(), PLAIN, "sx_key", TEMPORAL)
     assert re.search(r"Admin key +sx_key +\(shown once; kept in .*/admin.key\)", text)
 
 
 def test_an_ipv6_address_is_bracketed() -> None:
     """So that the URL can be opened."""
-    text = startup_block(Settings(server=ServerSettings(host="::1")), PLAIN, None)
+    text = startup_block(Settings(server=ServerSettings(host="::1")), PLAIN, None, TEMPORAL)
     assert "http://[::1]:8000/docs" in text
 
 

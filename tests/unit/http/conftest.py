@@ -10,6 +10,7 @@ from adapters.driving.http.app import build_app
 from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
 from ports.driving.services import Services
+from tests.unit.http.alert_fakes import AlertBook, ChannelBook, RuleBook, SilenceBook
 from tests.unit.http.fakes import (
     Administrations,
     Authentications,
@@ -19,6 +20,7 @@ from tests.unit.http.fakes import (
     Ingestions,
     Queries,
 )
+from tests.unit.http.remediation_fakes import AuditTrail, PolicyBook, RemediationBook
 
 
 class World(msgspec.Struct, frozen=True, eq=False):
@@ -30,13 +32,22 @@ class World(msgspec.Struct, frozen=True, eq=False):
     definitions: DefinitionBook
     administration: Administrations
     health: HealthState
+    alerts: AlertBook
+    rules: RuleBook
+    silences: SilenceBook
+    channels: ChannelBook
+    policies: PolicyBook
+    remediations: RemediationBook
+    audit: AuditTrail
     app: object
 
 
 @pytest.fixture
 def world() -> World:
     """Return the application over fresh fakes."""
-    fakes = (Authentications(), Ingestions(), Queries(), DefinitionBook(), Administrations(), HealthState())
+    core = (Authentications(), Ingestions(), Queries(), DefinitionBook(), Administrations(), HealthState())
+    alerting = (AlertBook(), RuleBook(), SilenceBook(), ChannelBook(), PolicyBook(), RemediationBook(), AuditTrail())
+    fakes = (*core, *alerting)
     return World(*fakes, build_app(Services(*fakes), Settings(), PrometheusTelemetry(), FixedClock()))
 
 

@@ -26,7 +26,7 @@ from core.domain.tenants import ApiKey, Limits, Principal, Scope, Tenant
 from core.domain.times import TimeRange
 from ports.driven.tenant_store import LimitOverrides
 from ports.driving.administration import CreatedKey, Usage
-from ports.driving.health import Check, Readiness
+from ports.driving.health import Check, Readiness, RemediationHealth
 from ports.driving.ingestion import IngestRequest
 from ports.driving.querying import Selector
 
@@ -56,6 +56,8 @@ class Authentications(Failing):
             "all-scopes-key": principal(*Scope, tenant="default", tenant_id=1),
             "ingest-key": principal(Scope.INGEST),
             "query-key": principal(Scope.QUERY),
+            "alerts-key": principal(Scope.ALERTS),
+            "remediate-key": principal(Scope.REMEDIATE),
             "admin-key": principal(Scope.ADMIN),
         }
 
@@ -246,7 +248,8 @@ class HealthState:
     ready = True
 
     async def readiness(self) -> Readiness:
-        return Readiness(self.ready, (Check("database", self.ready, "as told"),))
+        remediation = RemediationHealth(False, 2, "as told") if self.ready else None
+        return Readiness(self.ready, (Check("database", self.ready, "as told"),), remediation)
 
 
 class FixedClock:

@@ -7,13 +7,26 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
+from jsonschema_rs import Draft202012Validator
 from schemathesis.core.result import Ok
 
 from adapters.driving.http.docs import ASSETS
 from tests.unit.http.test_auth import API
 
 PUBLIC = [("GET", path) for path in ("/healthz", "/readyz", "/health", "/metrics")]
+PAGES = [(method, "/api/v1/remediations/decide") for method in ("GET", "POST")]
 INGEST = [("POST", prefix + suffix) for prefix in ("/api/v1/metrics/ingest", "/ingest") for suffix in ("", "/batch")]
+ITEMS = {
+    "keys": "key",
+    "alerts": "alert",
+    "rules": "rule",
+    "silences": "silence",
+    "inhibitions": "inhibition",
+    "channels": "channel",
+    "policies": "policy",
+    "remediations": "remediation",
+}
+"""What an id in a path is the id of."""
 
 
 @pytest.fixture
@@ -38,12 +51,14 @@ def template(path: str) -> str:
     """The path as OpenAPI has it."""
     path = path.partition("?")[0]
     path = re.sub(r"/(latest|aggregate|series|definitions)/cpu", r"/\1/{name}", path)
-    return path.replace("/host/", "/{label}/").replace("/acme/", "/{tenant}/").replace("/keys/1", "/keys/{key_id}")
+    path = path.replace("/host/", "/{label}/").replace("/acme/", "/{tenant}/")
+    path = re.sub(r"/notifications/[0-9a-f-]+/", "/notifications/{notification_id}/", path)
+    return re.sub(r"/([a-z]+)/1(?=/|$)", lambda found: f"/{found[1]}/{{{ITEMS[found[1]]}_id}}", path)
 
 
 async def test_every_route_is_described_and_no_other(document: dict[str, Any]) -> None:
     """The document and the server agree on what there is."""
-    expected = {(method, template(path)) for method, path in [*API, *PUBLIC, *INGEST]}
+    expected = {(method, template(path)) for method, path in [*API, *PUBLIC, *PAGES, *INGEST]}
     assert set(operations(document)) == expected
     assert document["openapi"].startswith("3.1")
 
@@ -52,7 +67,7 @@ async def test_the_document_is_openapi(document: dict[str, Any]) -> None:
     """A tool that generates requests from it understands every operation."""
     found = list(schemathesis.openapi.from_dict(document).get_all_operations())
     assert all(isinstance(operation, Ok) for operation in found)
-    assert len(found) == len([*API, *PUBLIC, *INGEST]) - 2  # API names two of the ingest routes as well
+    assert len(found) == len([*API, *PUBLIC, *PAGES, *INGEST]) - 2  # API names two of the ingest routes as well
 
 
 async def test_every_operation_is_worth_reading(document: dict[str, Any]) -> None:
@@ -82,7 +97,7 @@ async def test_keys_are_described(document: dict[str, Any]) -> None:
     assert set(document["components"]["securitySchemes"]) == {"bearer", "apiKey"}
     for (method, path), operation in operations(document).items():
         security = operation.get("security", document["security"])
-        assert security == ([] if (method, path) in PUBLIC else [{"bearer": []}, {"apiKey": []}]), path
+        assert security == ([] if (method, path) in [*PUBLIC, *PAGES] else [{"bearer": []}, {"apiKey": []}]), path
 
 
 async def test_references_lead_somewhere(document: dict[str, Any]) -> None:
@@ -93,19 +108,45 @@ async def test_references_lead_somewhere(document: dict[str, Any]) -> None:
         assert name in schemas
 
 
+async def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
+    """What the document shows is what it describes, in requests, replies and problems."""
+    for where, operation in operations(document).items():
+        bodies = [*operation["responses"].values(), *([operation["requestBody"]] if "requestBody" in operation else [])]
+        for content in [content for body in bodies for content in body.get("content", {}).values()]:
+            schema = {**content["schema"], "components": document["components"]}
+            for example in content["examples"].values():
+                errors = [error.message for error in Draft202012Validator(schema).iter_errors(example["value"])]
+                assert errors == [], where
+
+
 async def test_examples_are_what_the_server_says_and_takes(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
     """Each request example is accepted, and its reply has the members of the reply example."""
     await client.post("/api/v1/tenants", json={"name": "acme"})
     made = {"POST /api/v1/tenants": {"name": "other"}}
-    for (method, path), operation in operations(document).items():
-        if "requestBody" not in operation:
+    first = {f"{item}_id": 1 for item in ITEMS.values()}
+    ids = {"reject": {"remediation_id": 2}, "cancel": {"remediation_id": 3}}
+    for (method, path), operation in sorted(operations(document).items()):
+        if "requestBody" not in operation or (method, path) in PAGES:
             continue
         body = operation["requestBody"]["content"]["application/json"]["examples"]["example"]["value"]
-        target = path.format(name="mem", tenant="acme")
+        numbers = {**first, **ids.get(path.rpartition("/")[2], {})}
+        target = path.format(name="mem", tenant="acme", **numbers)
         response = await client.request(method, target, json=made.get(f"{method} {path}", body))
         assert response.status_code in (200, 201), (path, response.text)
         shown = operation["responses"][str(response.status_code)]["content"]["application/json"]
         assert set(response.json()) == set(shown["examples"]["example"]["value"]), path
+
+
+async def test_members_are_described_by_the_code(document: dict[str, Any]) -> None:
+    """What stands under a field or an enumeration's word in the source stands in the document, in JSON's words."""
+    schemas = document["components"]["schemas"]
+    assert schemas["AlertRule"]["description"] == "One rule of one tenant."
+    for schema in ("AlertRule", "RuleReply"):
+        members = schemas[schema]["properties"]
+        assert members["for"]["description"].startswith("How long the condition must hold")
+        assert members["channels"]["description"] == "Names of channels; null: the tenant's default ones."
+    assert "`keep`: Nothing is known" in schemas["NoData"]["description"]
+    assert schemas["PolicyBody"]["properties"]["secrets"]["description"].startswith("All of them by name")
 
 
 class Links(HTMLParser):

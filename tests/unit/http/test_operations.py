@@ -22,8 +22,10 @@ async def test_readiness_follows_the_database(world: World, client: httpx.AsyncC
     assert (await client.get("/readyz")).json() == {
         "ready": True,
         "checks": [{"name": "database", "ok": True, "detail": "as told"}],
+        "remediation": {"available": False, "waiting": 2, "detail": "as told"},
     }
-    assert (await client.get("/health")).json()["status"] == "ok"
+    health = (await client.get("/health")).json()
+    assert (health["status"], health["remediation"]["available"]) == ("ok", False)
     world.health.ready = False
     for path in ("/readyz", "/health"):
         response = await client.get(path)

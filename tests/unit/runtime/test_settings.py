@@ -66,6 +66,23 @@ def test_values_are_converted_to_their_units() -> None:
         ("SEXTANT_SERVER_BODY_MAX", "9PB", "'9PB' is not a size from 1KiB to 1GiB, such as 512KiB or 8MiB"),
         ("SEXTANT_SERVER_BODY_MAX", "8mib", "'8mib' is not a size from 1KiB to 1GiB, such as 512KiB or 8MiB"),
         ("SEXTANT_LOG_LEVEL", "loud", "'loud' is not one of debug, info, warning, error"),
+        ("SEXTANT_TEMPORAL_TLS", "maybe", "'maybe' is not true or false"),
+        ("SEXTANT_TEMPORAL_ADDRESS", "h", "'h' is not an address such as temporal.internal:7233"),
+        ("SEXTANT_TEMPORAL_ADDRESS", "http://h:1", "'http://h:1' is not an address such as temporal.internal:7233"),
+        ("SEXTANT_TEMPORAL_ADDRESS", "h:99999", "'h:99999' is not an address such as temporal.internal:7233"),
+        ("SEXTANT_TEMPORAL_ADDRESS", "u@h:1", "'u@h:1' is not an address such as temporal.internal:7233"),
+        ("SEXTANT_ALERTS_PUBLIC_URL", "h", "'h' is not a URL such as https://sextant.example.org"),
+        (
+            "SEXTANT_ALERTS_PUBLIC_URL",
+            "https://h?a=1",
+            "'https://h?a=1' is not a URL such as https://sextant.example.org",
+        ),
+        ("SEXTANT_OUTBOUND_ALLOW", "10.0.0.1/8", "'10.0.0.1/8' is not a list of networks such as 127.0.0.0/8,fd00::/8"),
+        (
+            "SEXTANT_OUTBOUND_ALLOW",
+            "10.0.0.0/8,",
+            "'10.0.0.0/8,' is not a list of networks such as 127.0.0.0/8,fd00::/8",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_should_be(variable: str, value: str, expected: str) -> None:
@@ -110,6 +127,41 @@ def test_a_wrong_database_url_is_refused_without_being_shown(url: str) -> None:
 def test_database_urls_of_every_form_are_taken(url: str) -> None:
     """As libpq takes them."""
     assert load_settings({"SEXTANT_DATABASE_URL": url}).database.url == url
+
+
+@pytest.mark.parametrize(
+    "text", ["restart", "restart=", "restart=bin/restart", "=/bin/x", "a b=/bin/x", "a=/x,a=/y", ","]
+)
+def test_commands_that_cannot_be_are_refused(text: str) -> None:
+    """Each needs a name of its own and an absolute path."""
+    (problem,) = problems({"SEXTANT_WORKER_COMMANDS": text})
+    assert problem.startswith(f"SEXTANT_WORKER_COMMANDS: {text!r} is not a list such as restart-web=/usr/local/bin/")
+
+
+def test_lists_and_addresses_are_read() -> None:
+    """Spaces around the parts of a list do not count, nor does a slash at the end of a URL."""
+    settings = load_settings(
+        {
+            "SEXTANT_WORKER_COMMANDS": "restart-web=/usr/bin/restart web, purge=/opt/purge",
+            "SEXTANT_OUTBOUND_ALLOW": "127.0.0.1, fd00::/8",
+            "SEXTANT_TEMPORAL_ADDRESS": "[::1]:7233",
+            "SEXTANT_ALERTS_PUBLIC_URL": "https://sextant.example.org/metrics/",
+            "SEXTANT_WORKER_KUBERNETES_IN_CLUSTER": "True",
+        }
+    )
+    assert settings.worker.commands == {"restart-web": Path("/usr/bin/restart web"), "purge": Path("/opt/purge")}
+    assert settings.outbound.allow == ("127.0.0.1/32", "fd00::/8")
+    assert settings.temporal.address == "[::1]:7233"
+    assert settings.alerts.public_url == "https://sextant.example.org/metrics"
+    assert settings.worker.kubernetes_in_cluster
+
+
+def test_a_key_for_temporal_never_travels_in_the_clear() -> None:
+    """It is refused without TLS."""
+    environ = {"SEXTANT_TEMPORAL_API_KEY": "hunter2"}
+    (problem,) = problems(environ)
+    assert problem == "SEXTANT_TEMPORAL_API_KEY would travel in the clear; set SEXTANT_TEMPORAL_TLS=true"
+    assert load_settings({**environ, "SEXTANT_TEMPORAL_TLS": "true"}).temporal.api_key == "hunter2"
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:

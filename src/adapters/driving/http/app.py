@@ -11,18 +11,28 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from adapters.driving.http.administration import AdministrationController
+from adapters.driving.http.alerts import AlertController
+from adapters.driving.http.approval import ApprovalController
 from adapters.driving.http.asgi import HttpApp, HttpReceive
+from adapters.driving.http.audit import AuditController
 from adapters.driving.http.body import BodyLimits
 from adapters.driving.http.body_budget import BodyBudget
+from adapters.driving.http.channels import ChannelController
 from adapters.driving.http.decode import decode_batch, decode_single
 from adapters.driving.http.definitions import DefinitionController
 from adapters.driving.http.docs import docs_routes
 from adapters.driving.http.failures import HANDLERS
 from adapters.driving.http.front import Front
 from adapters.driving.http.ingest import IngestRoute
+from adapters.driving.http.kill_switch import KillSwitchController
+from adapters.driving.http.notifications import NotificationController
 from adapters.driving.http.openapi import openapi_json
 from adapters.driving.http.operations import OperationsController
+from adapters.driving.http.policies import PolicyController
 from adapters.driving.http.queries import QueryController
+from adapters.driving.http.remediations import RemediationController
+from adapters.driving.http.rules import RuleController
+from adapters.driving.http.silences import InhibitionController, SilenceController
 from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
 from ports.driven.clock import Clock
@@ -35,7 +45,24 @@ COMPRESSED_BYTES_MIN: Final = 1_024
 COMPRESS_LEVEL: Final = 1
 """Repetitive JSON shrinks tenfold even so, at a tenth of the time of the usual level."""
 
-CONTROLLERS: Final = (QueryController, DefinitionController, AdministrationController, OperationsController)
+CONTROLLERS: Final = (
+    QueryController,
+    DefinitionController,
+    AlertController,
+    RuleController,
+    SilenceController,
+    InhibitionController,
+    ChannelController,
+    NotificationController,
+    PolicyController,
+    KillSwitchController,
+    RemediationController,
+    ApprovalController,
+    AuditController,
+    AdministrationController,
+    OperationsController,
+)
+"""In the order in which the documentation shows them, which goes by path within a tag."""
 
 
 def build_app(services: Services, settings: Settings, telemetry: PrometheusTelemetry, clock: Clock) -> ASGIApp:

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from adapters.driving.http import alert_examples
+
 Example = dict[str, Any] | str
 
 _METRIC: Final = {
@@ -46,6 +48,7 @@ _KEY: Final = {
     "revoked_at": None,
 }
 _CHECKS: Final = [{"name": "database", "ok": True, "detail": "PostgreSQL 18.1, TimescaleDB 2.28.3"}]
+_REMEDIATION: Final = {"available": False, "waiting": 2, "detail": "Temporal does not answer"}
 
 REQUESTS: Final[dict[str, Example]] = {
     "ingest": _METRIC,
@@ -57,6 +60,7 @@ REQUESTS: Final[dict[str, Example]] = {
     "create_tenant": {"name": "acme", "limits": {"samples_per_s": 50_000, "series_max": 100_000}},
     "put_tenant_limits": {"samples_per_s": 100_000, "samples_burst": 500_000},
     "create_key": {"tenant": "acme", "scopes": ["ingest"], "name": "web servers"},
+    **alert_examples.REQUESTS,
 }
 
 REPLIES: Final[dict[str, Example]] = {
@@ -120,17 +124,18 @@ REPLIES: Final[dict[str, Example]] = {
         "series_active": 1_250,
         "samples_available": 98_500.0,
     },
+    **alert_examples.REPLIES,
     "healthz": {"status": "ok"},
-    "readyz": {"ready": True, "checks": _CHECKS},
-    "health": {"status": "ok", "version": "0.1.0", "checks": _CHECKS},
+    "readyz": {"ready": True, "checks": _CHECKS, "remediation": _REMEDIATION},
+    "health": {"status": "ok", "version": "0.1.0", "checks": _CHECKS, "remediation": _REMEDIATION},
     "own_metrics": "# TYPE sextant_samples_accepted_total counter\nsextant_samples_accepted_total 1250.0\n",
 }
 
 _FAILED_CHECKS: Final = [{"name": "database", "ok": False, "detail": "no answer within 2 s"}]
 
 UNAVAILABLE: Final[dict[str, Example]] = {
-    "readyz": {"ready": False, "checks": _FAILED_CHECKS},
-    "health": {"status": "unavailable", "version": "0.1.0", "checks": _FAILED_CHECKS},
+    "readyz": {"ready": False, "checks": _FAILED_CHECKS, "remediation": None},
+    "health": {"status": "unavailable", "version": "0.1.0", "checks": _FAILED_CHECKS, "remediation": None},
 }
 
 PROBLEM: Final[Example] = {

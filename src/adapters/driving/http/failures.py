@@ -7,6 +7,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.params import ParameterKwarg
 from litestar.types import ExceptionHandlersMap
 
 from adapters.driving.http.answer import Answer
@@ -45,7 +46,7 @@ def refused_by_litestar(request: AnyRequest, error: HTTPException) -> Response[b
             detail = f"{request.method} is not taken here; use {allowed}"
             return refused(request, RequestError(WRONG_METHOD, detail, headers=((b"allow", allowed.encode()),)))
         case ValidationException():
-            return refused(request, _invalid_parameter(error))
+            return refused(request, _invalid_parameter(request, error))
         case _ if error.status_code < 500:
             return refused(request, RequestError(MALFORMED_TARGET, error.detail))
         case _:
@@ -66,13 +67,17 @@ HANDLERS: Final[ExceptionHandlersMap] = {
 }
 
 
-def _invalid_parameter(error: ValidationException) -> InvalidInput:
+def _invalid_parameter(request: AnyRequest, error: ValidationException) -> InvalidInput:
     """The first of the parameters that Litestar found wrong."""
     if missing := _MISSING.search(error.detail):
         return InvalidInput(missing["name"], "is missing")
     found = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     field = str(found.get("key", "request"))
-    _, reason = explained(msgspec.ValidationError(f"{found.get('message', error.detail)} - at `$.{field}`"))
+    message = msgspec.ValidationError(found.get("message", error.detail))
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(field)
+    _, reason = explained(message, None if parameter is None else parameter.annotation)
+    if parameter is not None and isinstance(parameter.kwarg_definition, ParameterKwarg):
+        field = parameter.kwarg_definition.name or field
     # Everything in a URL is a string, so that is not what is wrong with it.
     return InvalidInput(field, reason.removesuffix(", not a string"))
 

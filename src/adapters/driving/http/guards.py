@@ -34,14 +34,26 @@ async def authenticated(connection: ASGIConnection[Any, Any, Any, Any], handler:
     services: Services = connection.app.state.services
     scope = connection.scope
     scope["user"] = await authenticate(services.authentication, dict(scope["headers"]))
+    known_query(connection, handler)
+
+
+def known_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Raises what `parse_query` does."""
     single, repeatable = _query_parameters(handler)
-    parse_query(scope["query_string"], single=single, repeatable=repeatable)
+    parse_query(connection.scope["query_string"], single=single, repeatable=repeatable)
 
 
 async def json_body(request: ApiRequest, decoder: msgspec.json.Decoder[T]) -> T:
     """The request's body as a value; raises `RequestError`, `InvalidInput` and `TooLarge`."""
     check_json(dict(request.scope["headers"]))
     return decode_body(decoder, await request.body())
+
+
+async def optional_json_body(request: ApiRequest, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """The same, where a request may come without a body: None."""
+    if not await request.body():
+        return None
+    return await json_body(request, decoder)
 
 
 def _query_parameters(handler: BaseRouteHandler) -> tuple[Collection[str], Collection[str]]:

@@ -3,7 +3,6 @@
 msgspec decodes; this module says in plain words what it, or a stricter look, objected to.
 """
 
-import enum
 import json
 import re
 from collections.abc import Sequence
@@ -11,11 +10,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from adapters.driving.http.json_choices import choices_at
 from adapters.driving.http.problem import MALFORMED, RequestError
-from core.domain.definitions import Aggregation, MetricType
 from core.domain.errors import InvalidInput
-from core.domain.queries import Fill
-from core.domain.tenants import Scope
 
 T = TypeVar("T")
 
@@ -27,7 +24,8 @@ _NON_FINITE = re.compile(rb"-?(NaN|Inf)", re.IGNORECASE)
 _HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 _EXPECTED = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`")
 _BOUND = re.compile(r"Expected `(?:int|float)` (?P<how>>=|<=|>|<) (?P<limit>\S+)")
-_ENUM = re.compile(r"Invalid enum value (?P<value>.*)\Z", re.DOTALL)
+_NOT_A_CHOICE = re.compile(r"Invalid (?:enum )?value (?P<value>.*)\Z", re.DOTALL)
+_LENGTH = re.compile(r"Expected `array` of length (?P<length>\d+)")
 _AT = re.compile(r" - at `(?P<path>[^`]*)`\Z")
 _FIELD = re.compile(r"Object (?:missing required|contains unknown) field `(?P<field>.*)`\Z", re.DOTALL)
 
@@ -41,14 +39,6 @@ _KINDS: Final = {
     "array": "a list",
     "datetime": "an RFC 3339 timestamp",
 }
-_CHOICES: Final[dict[str, type[enum.Enum]]] = {
-    "agg": Aggregation,
-    "aggregation": Aggregation,
-    "fill": Fill,
-    "scopes": Scope,
-    "type": MetricType,
-}
-"""The closed sets by the fields that take one of them."""
 _BOUNDS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 
 # Numbers stay text: a number of a million digits is refused elsewhere, not converted here.
@@ -62,7 +52,7 @@ def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         value = decoder.decode(body)
         repeated = repeated_key(body)
     except msgspec.ValidationError as error:
-        field, reason = explained(error)
+        field, reason = explained(error, decoder.type)
         raise InvalidInput(field or "body", reason) from None
     except UNREADABLE as error:
         raise malformed(body, error) from None
@@ -100,15 +90,21 @@ def malformed(body: bytes, error: Exception) -> RequestError:
     return RequestError(MALFORMED, str(error).replace("(byte ", "(at byte "))
 
 
-def explained(error: msgspec.ValidationError) -> tuple[str, str]:
-    """The field, as a path without the leading ``$.``, and what is wrong with it in plain words."""
+def explained(error: msgspec.ValidationError, expected: Any = None) -> tuple[str, str]:
+    """The field, as a path without the leading ``$.``, and what is wrong with it in plain words.
+
+    `expected` is the type that was decoded to; with it, a field of a closed set is told what there is.
+    """
     message = str(error)
     at = _AT.search(message)
     path = "" if at is None else at["path"].removeprefix("$").removeprefix(".")
     message = message[: at.start()] if at else message
     if match := _FIELD.match(message):
         field = f"{path}.{match['field']}" if path else match["field"]
-        return field, "is missing" if "missing" in message else "is not a field that is known here"
+        if "unknown" in message:
+            return field, "is not a field that is known here"
+        choices = _choices(expected, field)
+        return field, f"is missing; give {choices}" if choices else "is missing"
     if match := _EXPECTED.match(message):
         wanted = " or ".join(_KINDS.get(kind, kind) for kind in match["expected"].split(" | "))
         if path == "timestamp":
@@ -116,15 +112,23 @@ def explained(error: msgspec.ValidationError) -> tuple[str, str]:
         return path, f"must be {wanted}, not {_KINDS.get(match['got'], match['got'])}"
     if match := _BOUND.match(message):
         return path, f"must be {_BOUNDS[match['how']]} {match['limit']}"
-    if match := _ENUM.match(message):
-        known = _CHOICES.get(re.sub(r"\[.*?\]", "", path).rpartition(".")[2])
-        which = f"one of {', '.join(str(choice.value) for choice in known)}" if known else "known here"
-        return path, f"{match['value']} is not {which}"
+    if match := _NOT_A_CHOICE.match(message):
+        return path, f"{match['value']} is not {_choices(expected, path) or 'known here'}"
+    if match := _LENGTH.match(message):
+        return path, f"must be a list of {match['length']}"
+    if message == "Expected `str`":
+        return path, f"must be {_choices(expected, path) or 'a string'}"
     if "timezone component" in message:
         return path, "has no time zone; add Z or an offset such as +02:00"
     if message == "Number out of range":
         return path, "is beyond what a 64-bit floating-point number holds"
     return path, message[:1].lower() + message[1:]
+
+
+def _choices(expected: Any, path: str) -> str:
+    """``one of a, b``, or nothing where `path` takes no closed set."""
+    choices = choices_at(expected, path) if expected is not None else ()
+    return f"one of {', '.join(choices)}" if choices else ""
 
 
 def repeated_key(document: bytes) -> str | None:

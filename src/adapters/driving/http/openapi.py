@@ -5,6 +5,7 @@ failure is a problem.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Final
 
 import msgspec
@@ -13,66 +14,73 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
-from adapters.driving.http import examples
+from adapters.driving.http import alert_examples, examples
 from adapters.driving.http.administration import KeyBody, LimitsBody, TenantBody
+from adapters.driving.http.approval import FORM, HTML, AnswerForm
+from adapters.driving.http.channel_bodies import ChannelBody
 from adapters.driving.http.definitions import DefinitionBody
 from adapters.driving.http.ingest_description import INGEST_PATHS, INGEST_SCHEMAS
+from adapters.driving.http.kill_switch import KillSwitchBody
+from adapters.driving.http.openapi_checks import BODY_FIELDS, PARAMETERS
+from adapters.driving.http.openapi_words import add_words, described_types
 from adapters.driving.http.operations import TAG
+from adapters.driving.http.policies import PolicyBody
 from adapters.driving.http.problem import MEDIA_TYPE, Problem
+from adapters.driving.http.remediations import ReasonBody
 from adapters.runtime.version import __version__
-from core.domain.definitions import RETENTION_DAYS_MAX, MetricDefinition
-from core.domain.matchers import MATCHERS_MAX
+from core.domain.alerts import InhibitionSpec, SilenceSpec
+from core.domain.definitions import MetricDefinition
 from core.domain.points import IngestReply
-from core.domain.series import LABEL_NAME_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX
+from core.domain.rules import AlertRule
 
 Node = dict[str, Any]
 
 DESCRIPTION: Final = """\
 A multi-tenant metrics server. Every request carries an API key, as `Authorization: Bearer …` or `X-API-Key`; the key
-says which tenant it belongs to and what it may do: `ingest`, `query`, `admin`. Times are RFC 3339 in UTC, ranges are
-`[start, end)`, durations are written `30s`, `5m`, `1h`, `7d`. Failures are problem+json (RFC 9457).
+says which tenant it belongs to and what it may do: `ingest`, `query`, `alerts`, `remediate`, `admin`. Times are RFC
+3339 in UTC, ranges are `[start, end)`, durations are written `30s`, `5m`, `1h`, `7d`. Failures are problem+json
+(RFC 9457).
 """
 TAGS: Final = {
     "Ingest": "Send metrics, one or a batch.",
     "Queries": "Read samples: raw, the latest, statistics, values by bucket.",
     "Definitions": "What a metric means, how it is aggregated and how long it is kept.",
+    "Alerts": "What fires or has fired, and what was done about it.",
+    "Alert rules": "What is compared with what, who is told, and what a rule would have done over history.",
+    "Silences": "Who is not told of what: silences, maintenance windows, inhibitions.",
+    "Channels": "Where notifications go, what became of them, and the dead-letter list.",
+    "Remediation": "What may be done about alerts: policies, attempts, approvals, the kill switch.",
+    "Audit": "Every decision, approval, request, response and verdict, in a chain that shows tampering.",
     "Administration": "Tenants, keys and limits.",
     "Operations": "Health and Sextant's own metrics.",
 }
 """In the order in which a newcomer needs them."""
-BODIES: Final[dict[str, type]] = {
+BODIES: Final[dict[str, Any]] = {
     "create_definition": MetricDefinition,
     "put_definition": DefinitionBody,
     "create_tenant": TenantBody,
     "put_tenant_limits": LimitsBody,
     "create_key": KeyBody,
+    "create_rule": AlertRule,
+    "put_rule": AlertRule,
+    "backtest_unsaved_rule": AlertRule,
+    "create_silence": SilenceSpec,
+    "put_silence": SilenceSpec,
+    "create_inhibition": InhibitionSpec,
+    "create_channel": ChannelBody,
+    "put_channel": ChannelBody,
+    "create_policy": PolicyBody,
+    "put_policy": PolicyBody,
+    "put_kill_switch": KillSwitchBody,
+    "approve_remediation": ReasonBody,
+    "reject_remediation": ReasonBody,
+    "cancel_remediation": ReasonBody,
+    "decide_by_link": AnswerForm,
 }
 """The types of request bodies by operation."""
-METRIC_NAME: Final = {"minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": r"^[A-Za-z_:][A-Za-z0-9_:.\-]*$"}
-LABEL_NAME: Final = {
-    "minLength": 1,
-    "maxLength": LABEL_NAME_CHARS_MAX,
-    "pattern": r"^[A-Za-z_][A-Za-z0-9_.\-/]*$",
-}
-PARAMETERS: Final[dict[tuple[str, str], Node]] = {
-    ("query", "name"): METRIC_NAME,
-    ("path", "name"): METRIC_NAME,
-    ("path", "label"): LABEL_NAME,
-    ("query", "label"): {
-        "maxItems": MATCHERS_MAX,
-        "items": {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_.\-/]*(=|!=|=~|!~)[A-Za-z0-9_.*\-]*$"},
-    },
-    ("query", "group_by"): {"maxItems": LABELS_MAX, "items": {"type": "string", **LABEL_NAME}},
-    ("query", "bucket"): {"pattern": "^[1-9][0-9]{0,4}(ms|s|m|h|d|w)$"},
-}
-"""What the core checks of a parameter, for whoever generates requests from the document."""
-BODY_FIELDS: Final[dict[tuple[str, str], Node]] = {
-    ("MetricDefinition", "name"): METRIC_NAME,
-    ("MetricDefinition", "retention_days"): {"minimum": 1, "maximum": RETENTION_DAYS_MAX},
-    ("DefinitionBody", "retention_days"): {"minimum": 1, "maximum": RETENTION_DAYS_MAX},
-    ("TenantBody", "name"): {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
-}
-"""The same of a body's field."""
+PAGES: Final = frozenset({"show_decision", "decide_by_link"})
+"""What people see in a browser: HTML, failures too, and no key."""
+BODY_OPTIONAL: Final = frozenset({"approve_remediation", "reject_remediation", "cancel_remediation"})
 SECURITY: Final = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key."),
     "apiKey": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header", description="The same."),
@@ -83,11 +91,12 @@ def openapi_json(controllers: Sequence[type[Controller]], dependencies: Mapping[
     """The whole document."""
     document = _litestar_document(controllers, dependencies)
     document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
-    document["paths"] = INGEST_PATHS | document["paths"]
-    _add_schemas(document["components"]["schemas"])
+    document["paths"] = deepcopy(INGEST_PATHS) | document["paths"]
+    bodies = _add_schemas(document["components"]["schemas"])
+    add_words(document["components"]["schemas"], described_types(controllers, [*BODIES.values(), Problem, IngestReply]))
     for operation in _operations(document):
         _tidy(operation)
-        _add_body(operation)
+        _add_body(operation, bodies)
         _add_examples(operation)
         _add_problems(operation)
     return msgspec.json.encode(document)
@@ -120,7 +129,7 @@ def _tidy(operation: Node) -> None:
     operation["responses"].pop("400", None)
     if operation["operationId"] == "put_definition":
         operation["responses"]["201"] = operation["responses"]["200"]
-    if TAG in operation["tags"]:
+    if TAG in operation["tags"] or operation["operationId"] in PAGES:
         operation["security"] = []
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"]
@@ -130,21 +139,23 @@ def _tidy(operation: Node) -> None:
         schema.update(PARAMETERS.get((parameter["in"], parameter["name"]), {}))
 
 
-def _add_schemas(schemas: Node) -> None:
-    _, ours = msgspec.json.schema_components(
-        [Problem, IngestReply, *BODIES.values()], ref_template="#/components/schemas/{name}"
-    )
-    for name, schema in {**ours, **INGEST_SCHEMAS}.items():
-        schemas.setdefault(name, schema)
+def _add_schemas(schemas: Node) -> Node:
+    """Adds what is not in the handlers' signatures; returns the schemas of request bodies by operation."""
+    reference = "#/components/schemas/{name}"
+    bodies, ours = msgspec.json.schema_components(BODIES.values(), ref_template=reference)
+    _, further = msgspec.json.schema_components([Problem, IngestReply], ref_template=reference)
+    schemas |= {**further, **ours, **INGEST_SCHEMAS}
     for (name, field), checks in BODY_FIELDS.items():
         schemas[name]["properties"][field] |= checks
+    return dict(zip(BODIES, bodies, strict=True))
 
 
-def _add_body(operation: Node) -> None:
-    body = BODIES.get(operation["operationId"])
-    if body is not None:
-        schema = {"$ref": f"#/components/schemas/{body.__name__}"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+def _add_body(operation: Node, bodies: Node) -> None:
+    name = operation["operationId"]
+    if name in bodies:
+        media_type = FORM if name in PAGES else "application/json"
+        content = {media_type: {"schema": bodies[name]}}
+        operation["requestBody"] = {"required": name not in BODY_OPTIONAL, "content": content}
 
 
 def _add_examples(operation: Node) -> None:
@@ -158,15 +169,10 @@ def _add_examples(operation: Node) -> None:
 
 
 def _add_problems(operation: Node) -> None:
-    operation["responses"].setdefault(
-        "default",
-        {
-            "description": "The request failed; `type` and `detail` say why.",
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "examples": {"example": {"value": examples.PROBLEM}},
-                }
-            },
-        },
-    )
+    if operation["operationId"] in PAGES:
+        shown = {HTML: {"schema": {"type": "string"}, "examples": {"example": {"value": alert_examples.PAGE}}}}
+    else:
+        problem = {"$ref": "#/components/schemas/Problem"}
+        shown = {MEDIA_TYPE: {"schema": problem, "examples": {"example": {"value": examples.PROBLEM}}}}
+    failure = {"description": "The request failed; `type` and `detail` say why.", "content": shown}
+    operation["responses"].setdefault("default", failure)

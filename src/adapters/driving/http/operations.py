@@ -10,7 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from adapters.driving.http.guards import ServicesDependency, TelemetryDependency
 from adapters.runtime.telemetry import CONTENT_TYPE
 from adapters.runtime.version import __version__
-from ports.driving.health import Check, Readiness
+from ports.driving.health import Check, Readiness, RemediationHealth
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ class HealthReply(msgspec.Struct, frozen=True):
     status: Literal["ok", "unavailable"]
     version: str
     checks: Sequence[Check]
+    remediation: RemediationHealth | None
 
 
 class OperationsController(Controller):
@@ -52,7 +53,8 @@ class OperationsController(Controller):
         responses={503: ResponseSpec(Readiness, description="Something that is needed does not work")},
     )
     async def readyz(self, services: ServicesDependency) -> Response[Readiness]:
-        """Asks the database, and whether its schema is up to date."""
+        """Asks the database, and whether its schema is up to date. `remediation` says whether Temporal is there and how
+        many remediations wait for it; without it alerts fire all the same, so this is ready either way."""
         readiness = await services.health.readiness()
         return _by_readiness(readiness, ready=readiness.ready)
 
@@ -65,7 +67,9 @@ class OperationsController(Controller):
     async def health(self, services: ServicesDependency) -> Response[HealthReply]:
         """The same with the version that runs."""
         readiness = await services.health.readiness()
-        reply = HealthReply("ok" if readiness.ready else "unavailable", __version__, readiness.checks)
+        reply = HealthReply(
+            "ok" if readiness.ready else "unavailable", __version__, readiness.checks, readiness.remediation
+        )
         return _by_readiness(reply, ready=readiness.ready)
 
     @get(

@@ -68,7 +68,7 @@ _KINDS: Final[dict[type[SextantError], Kind]] = {
     Unauthenticated: Kind(401, "unauthenticated", "A valid API key is needed"),
     Forbidden: Kind(403, "forbidden", "The API key may not do this"),
     NotFound: Kind(404, "not-found", "There is no such thing"),
-    Conflict: Kind(409, "conflict", "It exists already, or differs from what exists"),
+    Conflict: Kind(409, "conflict", "It does not go with what is there"),
     TooLarge: Kind(413, "too-large", "The request holds too much"),
     TooExpensive: Kind(422, "too-expensive", "The query reads or answers too much"),
     RateLimited: Kind(429, "rate-limited", "Too many samples for this tenant's rate"),

@@ -1,0 +1,83 @@
+"""What the core checks of parameters and bodies, as JSON schema: for people, and for whoever generates requests."""
+
+from typing import Any, Final
+
+from core.domain import alerts, notifications, remediation, rules
+from core.domain.definitions import RETENTION_DAYS_MAX
+from core.domain.matchers import MATCHERS_MAX
+from core.domain.series import LABEL_NAME_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX
+
+Node = dict[str, Any]
+
+METRIC_NAME: Final = {"minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": r"^[A-Za-z_:][A-Za-z0-9_:.\-]*$"}
+LABEL_NAME: Final = {
+    "minLength": 1,
+    "maxLength": LABEL_NAME_CHARS_MAX,
+    "pattern": r"^[A-Za-z_][A-Za-z0-9_.\-/]*$",
+}
+MATCHERS: Final = {
+    "maxItems": MATCHERS_MAX,
+    "items": {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_.\-/]*(=~|!~|!=|=)[^\x00]*$"},
+}
+SOME_MATCHERS: Final = {**MATCHERS, "minItems": 1}
+DURATION: Final = {"pattern": "^[1-9][0-9]{0,4}(ms|s|m|h|d|w)$"}
+_ID: Final = {"minimum": 1}
+
+PARAMETERS: Final[dict[tuple[str, str], Node]] = {
+    ("query", "name"): METRIC_NAME,
+    ("path", "name"): METRIC_NAME,
+    ("path", "label"): LABEL_NAME,
+    ("query", "label"): MATCHERS,
+    ("query", "group_by"): {"maxItems": LABELS_MAX, "items": {"type": "string", **LABEL_NAME}},
+    ("query", "bucket"): DURATION,
+    ("path", "alert_id"): _ID,
+    ("path", "rule_id"): _ID,
+    ("path", "silence_id"): _ID,
+    ("path", "inhibition_id"): _ID,
+    ("path", "channel_id"): _ID,
+    ("path", "policy_id"): _ID,
+    ("path", "remediation_id"): _ID,
+}
+"""By place and name."""
+
+
+def _text(chars_max: int) -> Node:
+    return {"minLength": 1, "maxLength": chars_max}
+
+
+BODY_FIELDS: Final[dict[tuple[str, str], Node]] = {
+    ("MetricDefinition", "name"): METRIC_NAME,
+    ("MetricDefinition", "retention_days"): {"minimum": 1, "maximum": RETENTION_DAYS_MAX},
+    ("DefinitionBody", "retention_days"): {"minimum": 1, "maximum": RETENTION_DAYS_MAX},
+    ("TenantBody", "name"): {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
+    ("AlertRule", "name"): _text(rules.NAME_CHARS_MAX),
+    ("AlertRule", "metric"): METRIC_NAME,
+    ("AlertRule", "matchers"): MATCHERS,
+    ("AlertRule", "no_data_after"): DURATION,
+    ("SilenceSpec", "matchers"): SOME_MATCHERS,
+    ("SilenceSpec", "reason"): _text(alerts.REASON_CHARS_MAX),
+    ("InhibitionSpec", "name"): _text(rules.NAME_CHARS_MAX),
+    ("InhibitionSpec", "source"): SOME_MATCHERS,
+    ("InhibitionSpec", "target"): SOME_MATCHERS,
+    ("SlackBody", "name"): _text(notifications.NAME_CHARS_MAX),
+    ("PagerDutyBody", "name"): _text(notifications.NAME_CHARS_MAX),
+    ("WebhookBody", "name"): _text(notifications.NAME_CHARS_MAX),
+    ("EmailBody", "name"): _text(notifications.NAME_CHARS_MAX),
+    ("EmailBody", "port"): {"minimum": 1, "maximum": 65_535},
+    ("EmailBody", "to"): {"minItems": 1, "maxItems": notifications.RECIPIENTS_MAX},
+    ("PolicyBody", "name"): _text(remediation.NAME_CHARS_MAX),
+    ("PolicyBody", "steps"): {"minItems": 1, "maxItems": remediation.STEPS_MAX},
+    ("PolicyBody", "approval_timeout"): DURATION,
+    ("PolicyBody", "cooldown"): DURATION,
+    ("PolicyBody", "actions_per_hour_max"): {"minimum": 1, "maximum": 1_000},
+    ("PolicyBody", "actions_per_target_per_hour_max"): {"minimum": 1, "maximum": 1_000},
+    ("Step", "name"): _text(remediation.NAME_CHARS_MAX),
+    ("Step", "timeout"): DURATION,
+    ("Step", "retries"): {"minimum": 0, "maximum": remediation.RETRIES_MAX},
+    ("MetricCheck", "metric"): METRIC_NAME,
+    ("MetricCheck", "window"): DURATION,
+    ("Verification", "within"): DURATION,
+    ("Verification", "every"): DURATION,
+    ("WaitAction", "duration"): DURATION,
+}
+"""By schema and field."""

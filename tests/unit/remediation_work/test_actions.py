@@ -1,0 +1,97 @@
+"""Reserving and taking actions, and what is written down about a remediation."""
+
+import pytest
+
+from core.domain.audit import AuditKind, AuditRecord, first_break
+from core.domain.remediation import AnnotateAction, HttpAction, RestartAction, Step, WaitAction
+from core.domain.times import MINUTE_US
+from ports.driven.action_runner import ActionError
+from tests.support.remediation import order, policy, step
+from tests.unit.remediation_work.world import World
+
+RESTART = step("restart", timeout="20s")
+WAIT = Step(name="wait", action=WaitAction(duration="1s"))
+
+
+async def engage(world: World) -> None:
+    """Stops all actions of the tenant."""
+    await world.limits.set_kill_switch(1, engaged=True, by="key:abc", reason="incident", now=world.database.now())
+
+
+async def test_an_action_is_reserved_by_its_target(world: World) -> None:
+    """The policy's limits count what it changes; asking again under the same key is granted again."""
+    wanted = order(actions_per_target_per_hour_max=2)
+    for number in (1, 2, 2):
+        assert (await world.work.reserve(wanted, RESTART, f"key/{number}", rollback=False)).holds
+    verdict = await world.work.reserve(wanted, RESTART, "key/3", rollback=False)
+    assert not verdict.holds
+    assert "2 actions per hour on host:a" in verdict.reason
+    assert (await world.work.reserve(wanted, RESTART, "key/4", rollback=True)).holds, "a rollback is never limited"
+
+
+async def test_a_cooldown_holds_other_remediations_back(world: World) -> None:
+    """On the same target, for as long as the policy says."""
+    assert (await world.work.reserve(order(1), RESTART, "key/1", rollback=False)).holds
+    assert not (await world.work.reserve(order(2), RESTART, "key/2", rollback=False)).holds
+    world.clock.advance(15 * MINUTE_US)
+    assert (await world.work.reserve(order(2), RESTART, "key/2", rollback=False)).holds
+
+
+@pytest.mark.parametrize("asked", [RESTART, WAIT])
+async def test_a_kill_switch_stops_every_action(world: World, asked: Step) -> None:
+    """What changes nothing too, and what was granted before; a rollback goes on."""
+    assert (await world.work.reserve(order(), asked, "key/1", rollback=False)).holds
+    await engage(world)
+    verdict = await world.work.reserve(order(), asked, "key/1", rollback=False)
+    assert not verdict.holds
+    assert "incident" in verdict.reason
+    assert (await world.work.reserve(order(), asked, "key/2", rollback=True)).holds
+
+
+async def test_what_changes_nothing_counts_nowhere(world: World) -> None:
+    """Waiting and annotating use up no limit."""
+    note = Step(name="note", action=AnnotateAction(text="seen"))
+    for number in range(10):
+        for harmless in (WAIT, note):
+            assert (await world.work.reserve(order(), harmless, f"{harmless.name}/{number}", rollback=False)).holds
+    assert world.database.remediation_actions == {}
+
+
+async def test_an_action_that_nobody_can_take_is_refused(world: World) -> None:
+    """Before it is tried, whether its runner refuses it or there is none."""
+    cluster = Step(name="restart", action=RestartAction(namespace="shop", deployment="web"))
+    verdict = await world.work.reserve(order(), cluster, "key/1", rollback=False)
+    assert (verdict.holds, verdict.reason) == (False, "no worker here can do RestartAction")
+    with pytest.raises(ActionError):
+        await world.work.act(order(), cluster, "key/1", lambda: None)
+    world.runner.refuses = "not on the list"
+    assert (await world.work.reserve(order(), RESTART, "key/1", rollback=False)).reason == "not on the list"
+
+
+async def test_an_action_gets_its_key_time_and_secrets(world: World) -> None:
+    """The secrets are the policy's as they are now; the report carries what was done to what."""
+    stored = await world.policies.create(1, policy(), {"token": "hush"})
+    assert stored.id == order().policy_id
+    beats: list[None] = []
+    report = await world.work.act(order(), RESTART, "key/1", lambda: beats.append(None))
+    assert world.runner.ran == [(RESTART.action, "key/1", 20.0, {"token": "hush"})]
+    assert (report.summary, report.target, report.changed) == ("restarted", "host:a", True)
+    assert report.details == {"answer": "200"}
+    assert beats
+
+
+async def test_a_dry_run_only_previews(world: World) -> None:
+    """Whatever the action."""
+    report = await world.work.act(order(dry_run=True), RESTART, "key/1", lambda: None)
+    assert isinstance(world.runner.previewed[0], HttpAction)
+    assert (world.runner.ran, report.changed, report.summary) == ([], False, "would restart")
+
+
+async def test_a_repeated_record_stands_once(world: World) -> None:
+    """The chain holds, and the first of a key is what it says."""
+    for summary in ("begun", "begun again"):
+        record = AuditRecord(key="w/1-begun", kind=AuditKind.DECISION, actor="sextant", summary=summary)
+        await world.work.record(order(), record)
+    entries = [entry async for entry in world.audit.chain(1)]
+    assert [entry.record.summary for entry in entries] == ["begun"]
+    assert first_break(1, entries) is None
