@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import shlex
 import signal
 import socket
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from adapters.driving.cli.client import IngestClient
     from adapters.driving.cli.demo_child import Child
     from adapters.driving.cli.demo_feed import Recording
+    from core.domain.points import Point
 
 HOST: Final = "127.0.0.1"
 PORTS_TRIED: Final = 100
@@ -29,7 +31,8 @@ READY_TIMEOUT_S: Final = 90.0
 DATA_TIMEOUT_S: Final = 30.0
 """For the first samples to be there; the agent's first tick is at most 2 s away."""
 POLL_S: Final = 0.1
-FEED_EVERY_S: Final = 5.0
+FEED_EVERY_S: Final = 1.0
+"""One sample of the story a second; the recording has one in five minutes."""
 AGENT_STOP_S: Final = 6.0
 SERVER_STOP_S: Final = 15.0
 """Each a little longer than the command promises."""
@@ -77,7 +80,9 @@ def demo(
     Starts a server with a PostgreSQL of its own, an agent that measures
     this machine every two seconds, and a loop of real data (two weeks of a
     cloud machine's processor use); prints the URL, the API key and queries
-    to try. Ctrl-C stops all of it; the next run goes on with the same data.
+    to try. Then that machine gets busy, second by second: an alert fires, a
+    remediation shows in a dry run what it would do, and the alert resolves.
+    Ctrl-C stops all of it; the next run goes on with the same data.
 
     Exit codes: 0 stopped by Ctrl-C, SIGTERM or --seconds; 1 something could
     not start or died, and why; 2 wrong usage.
@@ -110,6 +115,7 @@ async def _show(port: int, data_dir: Path, children: "list[Child]", seconds: flo
     from adapters.driving.cli.client import IngestClient, Target
     from adapters.driving.cli.demo_child import start_child
     from adapters.driving.cli.demo_feed import Recording
+    from adapters.driving.cli.demo_story import Story
     from adapters.driving.cli.target import KEY_FILE
 
     free = free_port(port)
@@ -120,13 +126,14 @@ async def _show(port: int, data_dir: Path, children: "list[Child]", seconds: flo
     logs.mkdir(parents=True, exist_ok=True)
     write("Starting the server …")
     serve = ["serve", "--host", HOST, "--port", str(free), "--data-dir", str(data_dir)]
-    children.append(await start_child("server", serve, logs / "server.log"))
+    # The demo listens to its own server's notifications, on this machine alone.
+    children.append(await start_child("server", serve, logs / "server.log", {"SEXTANT_OUTBOUND_ALLOW": f"{HOST}/32"}))
     await _wait_until_ready(url)
     agent = ["agent", "--url", url, "--data-dir", str(data_dir), "--interval", "2s"]
     spool = ["--spool-dir", str(data_dir / "spool")]
     children.append(await start_child("agent", [*agent, *spool], logs / "agent.log"))
     key = (data_dir / KEY_FILE).read_text().strip()
-    async with IngestClient(Target(url, key)) as client:
+    async with IngestClient(Target(url, key)) as client, Story(client) as story:
         recording = Recording()
         fed_us = await _feed(client, recording, 0)
         queries = _queries(int(time.time()) * SECOND_US)
@@ -135,9 +142,10 @@ async def _show(port: int, data_dir: Path, children: "list[Child]", seconds: flo
         write(_introduction(url, key, data_dir, queries))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while True:
+                for second in itertools.count():
                     await asyncio.sleep(FEED_EVERY_S)
                     fed_us = await _feed(client, recording, fed_us)
+                    await _send(client, [story.sample(second)])
 
 
 async def _until(stop: asyncio.Event, children: "list[Child]", work: Coroutine[None, None, None]) -> None:
@@ -174,14 +182,18 @@ async def _stop_all(children: "Sequence[Child]") -> bool:
 
 async def _feed(client: "IngestClient", recording: "Recording", since_us: int) -> int:
     """Sends the recorded samples since then; says until when it has."""
+    now_us = time.time_ns() // 1_000
+    await _send(client, recording.between(since_us, now_us))
+    return now_us
+
+
+async def _send(client: "IngestClient", points: "Sequence[Point]") -> None:
     from adapters.driving.cli.client import Patience, Stored, encode_batches
 
-    now_us = time.time_ns() // 1_000
-    for batch in encode_batches(recording.between(since_us, now_us)):
+    for batch in encode_batches(points):
         outcome = await client.deliver(batch, Patience(DATA_TIMEOUT_S))
         if not isinstance(outcome, Stored) or outcome.rejected:
             raise DemoError(f"the server refused recorded samples: {outcome}")
-    return now_us
 
 
 async def _wait_until_ready(url: str) -> None:
@@ -254,5 +266,6 @@ Try:
 
 {asked}
 
-Ctrl-C stops it.
+Watch: the cloud machine gets busy now. An alert fires, and its remediation says in a dry run what it would do.
+{url}/api/v1/alerts and /api/v1/remediations have the whole story. Ctrl-C stops it.
 """

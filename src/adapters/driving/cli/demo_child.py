@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -55,10 +55,12 @@ class Child:
         return not running
 
 
-async def start_child(name: str, arguments: Sequence[str], log_path: Path) -> Child:
+async def start_child(
+    name: str, arguments: Sequence[str], log_path: Path, settings: Mapping[str, str] | None = None
+) -> Child:
     """Starts ``sextant <arguments>`` in a session of its own: a terminal's Ctrl-C reaches only this program.
 
-    It runs on defaults: what the environment says of Sextant, such as another database, is not passed on.
+    It runs on defaults and `settings`: what the environment says of Sextant, another database say, is not passed on.
     """
     log = ChildLog(log_path)
     process = await asyncio.create_subprocess_exec(
@@ -69,7 +71,10 @@ async def start_child(name: str, arguments: Sequence[str], log_path: Path) -> Ch
         stdin=asyncio.subprocess.DEVNULL,
         stdout=log.fileno(),
         stderr=log.fileno(),
-        env={known: value for known, value in os.environ.items() if not known.startswith("SEXTANT_")},
+        env={
+            **{known: value for known, value in os.environ.items() if not known.startswith("SEXTANT_")},
+            **(settings or {}),
+        },
         start_new_session=True,
         preexec_fn=before_exec(signal.SIGTERM),
     )

@@ -1,9 +1,10 @@
 """`sextant keep`: the background work on its own."""
 
 import asyncio
-import signal
+from functools import partial
 from typing import Annotated
 
+from adapters.driving.cli.background import until_signal
 from adapters.driving.cli.database import DataDir, Hidden, migrated, with_data_dir
 from adapters.driving.cli.program import Program
 from adapters.runtime.settings import Settings
@@ -15,8 +16,8 @@ def keep(
     program: Annotated[Program, Hidden],
     settings: Annotated[Settings, Hidden],
 ) -> None:
-    """Run the background keeper alone: settling, aggregates, compression,
-    retention.
+    """Run the background work alone: settling, aggregates, compression,
+    retention, alerts and notifications.
 
     `sextant serve` runs one already. Several may run, on several machines: one
     works, the others stand by and take over when it ends. SIGTERM and Ctrl-C
@@ -34,19 +35,9 @@ def keep(
     settings = with_data_dir(settings, data_dir)
     configure_logging(settings.log)
     with migrated(settings, program) as settings:
-        asyncio.run(keep_until_signal(program, settings))
+        asyncio.run(until_signal(partial(keep_and_alert, program), settings))
 
 
-async def keep_until_signal(program: Program, settings: Settings) -> None:
-    """Works until the first SIGTERM or SIGINT; a second one ends the process."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop_soon() -> None:
-        stop.set()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_soon)
-    await program.keep(settings, stop)
+async def keep_and_alert(program: Program, settings: Settings, stop: asyncio.Event) -> None:
+    """Both in one process, which is enough where it has a machine of its own."""
+    await asyncio.gather(program.keep(settings, stop), program.alerts(settings, stop))

@@ -10,6 +10,7 @@ import msgspec
 from adapters.runtime.settings import Settings
 from core.domain.tenants import Principal
 from ports.driven.keeping import StorageStatus
+from ports.driven.workflow_engine import EngineStatus
 from ports.driving.administration import Administration
 
 Message = MutableMapping[str, Any]
@@ -41,6 +42,14 @@ class Operator(msgspec.Struct, frozen=True, eq=False):
     principal: Principal
 
 
+class RemediationStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether remediation can begin."""
+
+    engine: EngineStatus
+    waiting: int
+    """Remediations, of all tenants, whose workflow has not been started yet."""
+
+
 class Program(Protocol):
     """Stateless and picklable: child processes receive it. The settings must name a database."""
 
@@ -68,6 +77,18 @@ class Program(Protocol):
         """What the store is and holds."""
         ...
 
+    async def remediation(self, settings: Settings) -> RemediationStatus:
+        """Whether remediation can begin, and how much waits for it."""
+        ...
+
     async def keep(self, settings: Settings, stop: asyncio.Event) -> None:
-        """Works in the background until `stop`."""
+        """Settles, compresses and deletes in the background until `stop`."""
+        ...
+
+    async def alerts(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Evaluates rules and tells people until `stop`."""
+        ...
+
+    async def work(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Starts and carries out remediations until `stop`. The settings must name a Temporal, which may be away."""
         ...

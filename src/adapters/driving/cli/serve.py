@@ -1,8 +1,8 @@
 """`sextant serve`: the whole server in one command.
 
-The parent process owns everything and does no work of its own: it runs the embedded PostgreSQL (where no
-other is named), the keeper and the HTTP workers, replaces those that die, and stops them in reverse order.
-The kernel ends its children if it is killed.
+The parent process owns everything and does no work of its own: it runs the embedded PostgreSQL and Temporal
+(where no others are named), the keeper, alerts, remediation and the HTTP workers, replaces those that die, and
+stops them in reverse order. The kernel ends its children if it is killed.
 """
 
 import asyncio
@@ -19,9 +19,11 @@ from typing import Annotated, Final
 import msgspec
 from cyclopts import Parameter, validators
 
+from adapters.driving.cli.background import alert_in_child, keep_in_child, work_in_child
 from adapters.driving.cli.database import Hidden, with_data_dir, with_database
 from adapters.driving.cli.output import CommandError, write
 from adapters.driving.cli.program import Migrated, Program
+from adapters.driving.cli.temporal import temporal_for_server
 from adapters.runtime.settings import Settings
 
 ADMIN_KEY: Final = "admin.key"
@@ -42,7 +44,7 @@ def serve(
     data_dir: Annotated[
         Path | None,
         Parameter(
-            help="Where the embedded PostgreSQL and the first admin key are kept. "
+            help="Where the embedded PostgreSQL and Temporal and the first admin key are kept. "
             "Default: $XDG_DATA_HOME/sextant, or ~/.local/share/sextant."
         ),
     ] = None,
@@ -53,15 +55,16 @@ def serve(
     program: Annotated[Program, Hidden],
     settings: Annotated[Settings, Hidden],
 ) -> None:
-    """Run the server: HTTP API, background keeper and, unless a database is named,
-    PostgreSQL.
+    """Run the server: HTTP API, background keeper, alerts, remediation and, unless
+    others are named, PostgreSQL and Temporal.
 
     Without SEXTANT_DATABASE_URL an embedded PostgreSQL runs in the data
-    directory. The schema is brought up to date first. The first start makes the
-    tenant `default` and an admin key, prints the key once and keeps it in
-    admin.key in the data directory; SEXTANT_BOOTSTRAP_API_KEY or
-    SEXTANT_BOOTSTRAP_API_KEY_FILE names one instead, and then nothing is
-    printed or written.
+    directory, without SEXTANT_TEMPORAL_ADDRESS a Temporal development server;
+    where that cannot run, alerts fire and remediation waits. The schema is
+    brought up to date first. The first start makes the tenant `default` and an
+    admin key, prints the key once and keeps it in admin.key in the data
+    directory; SEXTANT_BOOTSTRAP_API_KEY or SEXTANT_BOOTSTRAP_API_KEY_FILE names
+    one instead, and then nothing is printed or written.
 
     SIGTERM and Ctrl-C let requests in progress finish, then stop everything.
     Options go before the environment's SEXTANT_SERVER_*; `sextant settings`
@@ -93,26 +96,17 @@ def serve(
         settings = with_database(settings, opened.enter_context(_database(settings)))
         migrated = program.migrate(settings)
         key = _first_key(program, settings)
+        settings, remediation = opened.enter_context(temporal_for_server(settings))
         opened.enter_context(_metrics_directory())
         opened.enter_context(supervised_process("keeper", keep_in_child, program, settings))
-        block = startup_block(settings, migrated, key)
+        opened.enter_context(supervised_process("alerts", alert_in_child, program, settings))
+        if settings.temporal.address is not None:
+            opened.enter_context(supervised_process("worker", work_in_child, program, settings))
+        block = startup_block(settings, migrated, key, remediation)
         serve_http(program, settings, on_ready=lambda: write(block))
 
 
-def keep_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
-    """The keeper's process: works until SIGTERM."""
-    from adapters.driving.cli.keep import keep_until_signal
-    from adapters.driving.cli.workers import forget_dead_processes
-    from adapters.runtime.logging import configure_logging
-    from adapters.runtime.supervision import become_child
-
-    become_child(parent_pid)
-    configure_logging(settings.log)
-    forget_dead_processes()
-    asyncio.run(keep_until_signal(program, settings))
-
-
-def startup_block(settings: Settings, migrated: Migrated, key: str | None) -> str:
+def startup_block(settings: Settings, migrated: Migrated, key: str | None, remediation: str) -> str:
     """What the server runs on, and the first key where one was made, for a person to read."""
     server = settings.server
     name = f"[{server.host}]" if ":" in server.host else server.host
@@ -122,6 +116,7 @@ def startup_block(settings: Settings, migrated: Migrated, key: str | None) -> st
         ("Documentation", f"{url}/docs"),
         ("Engine", _engine(migrated)),
         ("TimescaleDB", _timescale(migrated)),
+        ("Remediation", remediation),
         ("Data directory", str(server.data_dir)),
         ("Workers", str(server.workers)),
     ]

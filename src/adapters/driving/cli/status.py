@@ -8,7 +8,8 @@ import msgspec
 
 from adapters.driving.cli.database import DataDir, Hidden, Json, migrated, with_data_dir
 from adapters.driving.cli.output import write_facts, write_json
-from adapters.driving.cli.program import Program
+from adapters.driving.cli.program import Program, RemediationStatus
+from adapters.driving.cli.temporal import with_temporal
 from adapters.runtime.settings import Settings
 from core.domain.times import SECOND_US, format_time
 from ports.driven.keeping import StorageStatus
@@ -35,6 +36,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     compression_ratio: float | None
     oldest_sample: str | None
     newest_sample: str | None
+    temporal: str | None
+    temporal_available: bool
+    temporal_reason: str | None
+    remediations_waiting: int
 
 
 def status(
@@ -45,7 +50,7 @@ def status(
     settings: Annotated[Settings, Hidden],
 ) -> None:
     """Show the database: engine, schema, series, samples, what waits to be
-    settled, chunks, compression.
+    settled, chunks, compression; and whether remediation can begin.
 
     Works beside a running server and without one. Samples are counted exactly,
     which takes a while on large databases.
@@ -58,19 +63,23 @@ def status(
     Exit codes: 0 shown; 1 the database cannot be used, the reason is printed; 2
     wrong usage.
     """
-    with migrated(with_data_dir(settings, data_dir), program) as settings:
-        found = asyncio.run(program.status(settings))
+    with migrated(with_temporal(with_data_dir(settings, data_dir)), program) as settings:
+        found, remediation = asyncio.run(_ask(program, settings))
     from adapters.runtime.database_check import address_of
 
-    shown = report(found, address_of(settings.database.url or ""), now_us=time.time_ns() // 1_000)
+    shown = report(found, remediation, address_of(settings.database.url or ""), now_us=time.time_ns() // 1_000)
     if json:
         write_json(shown)
     else:
         write_facts(facts(shown))
 
 
-def report(found: StorageStatus, database: str, *, now_us: int) -> Report:
-    """What the store says, as it is shown at `now_us`."""
+async def _ask(program: Program, settings: Settings) -> tuple[StorageStatus, RemediationStatus]:
+    return await program.status(settings), await program.remediation(settings)
+
+
+def report(found: StorageStatus, remediation: RemediationStatus, database: str, *, now_us: int) -> Report:
+    """What the store and Temporal say, as it is shown at `now_us`."""
     ratio = None
     if found.uncompressed_bytes and found.size_bytes:
         ratio = round(found.uncompressed_bytes / found.size_bytes, 2)
@@ -96,6 +105,10 @@ def report(found: StorageStatus, database: str, *, now_us: int) -> Report:
         compression_ratio=ratio,
         oldest_sample=None if found.oldest_us is None else format_time(found.oldest_us),
         newest_sample=None if found.newest_us is None else format_time(found.newest_us),
+        temporal=remediation.engine.address,
+        temporal_available=remediation.engine.available,
+        temporal_reason=remediation.engine.reason,
+        remediations_waiting=remediation.waiting,
     )
 
 
@@ -109,6 +122,7 @@ def facts(shown: Report) -> list[tuple[str, str]]:
         )
     each = "" if shown.bytes_per_sample is None else f", {shown.bytes_per_sample:g} bytes a sample"
     age = "" if shown.unsettled_age_s is None else f", the oldest for {shown.unsettled_age_s:g} s"
+    temporal = f"at {shown.temporal}" if shown.temporal_available else f"away: {shown.temporal_reason}"
     return [
         ("database", shown.database),
         ("engine", f"{shown.engine_version}{licence}"),
@@ -122,6 +136,8 @@ def facts(shown: Report) -> list[tuple[str, str]]:
         ("size on disk", f"{size_text(shown.size_bytes)}{each}"),
         ("oldest sample", shown.oldest_sample or "none"),
         ("newest sample", shown.newest_sample or "none"),
+        ("temporal", temporal),
+        ("remediations", f"{shown.remediations_waiting:,} waiting to be started"),
     ]
 
 

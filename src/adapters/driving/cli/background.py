@@ -1,0 +1,54 @@
+"""Background work as a command or as a child process of `sextant serve`: until SIGTERM or SIGINT."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+from adapters.driving.cli.program import Program
+from adapters.runtime.settings import Settings
+
+Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
+"""Works until the event is set."""
+
+
+def keep_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
+    """The keeper's process."""
+    _in_child("keeper", program.keep, settings, parent_pid)
+
+
+def alert_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
+    """The process that evaluates rules and tells people."""
+    _in_child("alerts", program.alerts, settings, parent_pid)
+
+
+def work_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
+    """The process that runs remediation."""
+    _in_child("worker", program.work, settings, parent_pid)
+
+
+async def until_signal(work: Work, settings: Settings) -> None:
+    """Works until the first SIGTERM or SIGINT; a second one ends the process."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop_soon() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_soon)
+    await work(settings, stop)
+
+
+def _in_child(name: str, work: Work, settings: Settings, parent_pid: int) -> None:
+    from adapters.driving.cli.workers import forget_dead_processes
+    from adapters.runtime.logging import configure_logging
+    from adapters.runtime.process import name_process
+    from adapters.runtime.supervision import become_child
+
+    become_child(parent_pid)
+    name_process(f"sextant {name}")
+    configure_logging(settings.log)
+    forget_dead_processes()
+    asyncio.run(until_signal(work, settings))
