@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from cyclopts import App, CycloptsError
 
 from adapters.driving.cli.agent import agent
+from adapters.driving.cli.alerts import alerts_app
+from adapters.driving.cli.audit import audit_app
 from adapters.driving.cli.configuration import settings_in_force
 from adapters.driving.cli.demo import demo
 from adapters.driving.cli.keep import keep
 from adapters.driving.cli.key import key_app
 from adapters.driving.cli.migrate import migrate
 from adapters.driving.cli.output import CommandError, write_error
-from adapters.driving.cli.program import AsgiApp, Migrated, Operator
+from adapters.driving.cli.program import AsgiApp, Migrated, Operator, RemediationStatus
+from adapters.driving.cli.remediations import remediations_app
 from adapters.driving.cli.replay import replay
+from adapters.driving.cli.rules import rules_app
 from adapters.driving.cli.serve import serve
 from adapters.driving.cli.status import status
 from adapters.driving.cli.tenant import tenant_app
+from adapters.driving.cli.worker import worker
 from adapters.runtime.settings import Settings, SettingsError, load_settings
 from adapters.runtime.version import __version__
 from core.domain.errors import SextantError
@@ -38,6 +43,8 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
+TEMPORAL_TIMEOUT_S: Final = 6.0
+"""How long a command waits for a Temporal that may be far away."""
 
 
 class SextantProgram:
@@ -112,11 +119,34 @@ class SextantProgram:
         async with open_storage(settings, PrometheusTelemetry()) as storage:
             return await storage.keeping.status()
 
+    async def remediation(self, settings: Settings) -> RemediationStatus:
+        """Whether remediation can begin."""
+        from adapters.bootstrap import open_storage
+        from adapters.driven.temporal.engine import workflow_engine
+        from adapters.runtime.telemetry import PrometheusTelemetry
+
+        async with open_storage(settings, PrometheusTelemetry()) as storage:
+            waiting = await storage.remediations.waiting(None)
+        engine = workflow_engine(settings.temporal, status_timeout_s=TEMPORAL_TIMEOUT_S)
+        return RemediationStatus(engine=await engine.status(), waiting=waiting)
+
     async def keep(self, settings: Settings, stop: asyncio.Event) -> None:
-        """Works in the background until `stop`."""
+        """Settles, compresses and deletes in the background until `stop`."""
         from adapters.bootstrap import run_keeper
 
         await run_keeper(settings, stop)
+
+    async def alerts(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Evaluates rules and tells people until `stop`."""
+        from adapters.bootstrap import run_alerts
+
+        await run_alerts(settings, stop)
+
+    async def work(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Starts and carries out remediations until `stop`."""
+        from adapters.bootstrap import run_worker
+
+        await run_worker(settings, stop)
 
 
 def command_line() -> App:
@@ -127,8 +157,13 @@ def command_line() -> App:
     app.command(agent)
     app.command(replay)
     app.command(keep)
+    app.command(worker)
     app.command(migrate)
     app.command(status)
+    app.command(alerts_app())
+    app.command(rules_app())
+    app.command(remediations_app())
+    app.command(audit_app())
     app.command(tenant_app())
     app.command(key_app())
     app.command(settings_in_force, name="settings")

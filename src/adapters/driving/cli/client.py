@@ -156,9 +156,17 @@ class Patience:
 class IngestClient:
     """A connection pool to one server; an async context manager. Safe to use from several tasks of one loop."""
 
-    def __init__(self, target: Target, *, attempt_timeout_s: float = ATTEMPT_TIMEOUT_S, salt: bytes = b"") -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        attempt_timeout_s: float = ATTEMPT_TIMEOUT_S,
+        reply_bytes_max: int = REPLY_BYTES_MAX,
+        salt: bytes = b"",
+    ) -> None:
         self._target = target
         self._attempt_timeout_s = attempt_timeout_s
+        self._reply_bytes_max = reply_bytes_max
         self._salt = salt
         self._session: aiohttp.ClientSession | None = None
 
@@ -216,7 +224,7 @@ class IngestClient:
                 params=list(parameters),
                 allow_redirects=False,
             ) as response:
-                answer = Answer(response.status, await response.content.read(REPLY_BYTES_MAX))
+                answer = Answer(response.status, await _beginning(response.content, self._reply_bytes_max))
                 later = answer.status in _LATER or answer.status >= 500
                 return TryLater(answer.reason, _retry_after_s(response.headers)) if later else answer
         except aiohttp.InvalidURL as error:
@@ -249,6 +257,14 @@ class Answer(msgspec.Struct, frozen=True):
         return f"{self.status} {str(said)[:REASON_CHARS_MAX]}".rstrip()
 
 
+async def _beginning(content: "aiohttp.StreamReader", bytes_max: int) -> bytes:
+    """Up to `bytes_max` of a body; a single read gives no more than has arrived."""
+    read = bytearray()
+    while len(read) < bytes_max and (part := await content.read(bytes_max - len(read))):
+        read += part
+    return bytes(read)
+
+
 def _outcome(answer: Answer, target: Target) -> Stored | Refused:
     match answer.status:
         case 200 | 201 | 202 | 204:
@@ -257,7 +273,7 @@ def _outcome(answer: Answer, target: Target) -> Stored | Refused:
                 raise ConfigurationError(f"{target.url} answered 2xx, but not as Sextant does: {answer.reason}")
             return Stored(reply.accepted, reply.rejected, reply.errors)
         case status if status in _MISCONFIGURED or 300 <= status < 400:
-            raise ConfigurationError(_advice(answer, target))
+            raise ConfigurationError(advice(answer, target))
         case status:
             reply = _reply(answer)
             return Refused(status, answer.reason, reply.errors if reply is not None else ())
@@ -271,7 +287,8 @@ def _reply(answer: Answer) -> IngestReply | None:
         return None
 
 
-def _advice(answer: Answer, target: Target) -> str:
+def advice(answer: Answer, target: Target) -> str:
+    """What to mend after an answer that no repetition changes."""
     match answer.status:
         case 401:
             mend = "the API key is unknown, expired or revoked; `sextant key list` shows those that exist"

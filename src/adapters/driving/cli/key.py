@@ -33,7 +33,7 @@ def create(
     *,
     tenant: TenantName = OPERATOR_TENANT,
     scope: Annotated[
-        tuple[Literal["ingest", "query", "admin"], ...],
+        tuple[Literal["ingest", "query", "alerts", "remediate", "admin"], ...],
         Parameter(help="What the key may do; repeat for several. Default: ingest and query.", negative=""),
     ] = ("ingest", "query"),
     name: Annotated[str | None, Parameter(help="What to call it in lists.")] = None,
