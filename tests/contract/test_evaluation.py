@@ -40,9 +40,9 @@ async def evaluate(storage: Storage) -> int:
         assert term is not None
         service = evaluation(storage, term)
         while True:
-            done, pause_s = await service.round()
+            done, _ = await service.round()
             fired += done.fired
-            if pause_s:
+            if not done.points:
                 return fired
 
 

@@ -17,7 +17,7 @@ from core.domain.points import Receipt
 from core.domain.series import series_identity
 from core.domain.tenants import Limits, Tenant
 from core.domain.times import DAY_US, HOUR_US, day_start
-from ports.driven.alerting_store import AlertStore, RuleStore
+from ports.driven.alerting_store import AlertStore, ChannelStore, RuleStore, SilenceStore
 from ports.driven.audit_log import AuditLog
 from ports.driven.definition_store import DefinitionStore
 from ports.driven.evaluation_store import EvaluationStore
@@ -71,6 +71,10 @@ class Storage(Protocol):
     def probe(self) -> Probe: ...
     @property
     def rules(self) -> RuleStore: ...
+    @property
+    def silences(self) -> SilenceStore: ...
+    @property
+    def channels(self) -> ChannelStore: ...
     @property
     def alerts(self) -> AlertStore: ...
     @property
