@@ -94,6 +94,7 @@ async def test_a_crash_before_the_commit_loses_and_repeats_nothing(tenancy: Tena
     await storage.rules.create(tenancy.id, RULE)
     series_id = await tenancy.series()
     await tenancy.append(at(series_id, 95.0))
+    assert (await storage.keeping.status()).unevaluated_points == 1
     async with storage.evaluation.lead() as term:
         assert term is not None
         first = await term.take(points_max=10**9, skip_at=None)
@@ -106,6 +107,7 @@ async def test_a_crash_before_the_commit_loses_and_repeats_nothing(tenancy: Tena
     assert await evaluate(storage) == 1
     assert await evaluate(storage) == 0
     assert len(await alerts_of(tenancy)) == 1
+    assert (await storage.keeping.status()).unevaluated_points == 0
 
 
 @pytest.mark.usefixtures("two_transactions")

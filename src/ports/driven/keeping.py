@@ -44,6 +44,9 @@ class StorageStatus(msgspec.Struct, frozen=True, kw_only=True):
     samples: int
     unsettled_points: int
     unsettled_oldest_us: int | None
+    unevaluated_points: int
+    """Acknowledged, and not held against alert rules yet."""
+    unevaluated_oldest_us: int | None
     chunks: int
     compressed_chunks: int
     size_bytes: int

@@ -10,6 +10,7 @@ from adapters.runtime.version import __version__
 from core.domain.columns import Columns, Int64s, concat_columns, keep_last, overriding, without
 from core.domain.definitions import retention_cutoff
 from core.domain.times import DAY_US
+from ports.driven.evaluation_store import CONSUMER
 from ports.driven.keeping import Backlog, SettleOutcome, StorageStatus
 
 
@@ -21,11 +22,15 @@ class MemoryKeeping:
 
     async def backlog(self) -> Backlog:
         """How much waits to be settled."""
-        unsettled = self._database.log.unread(SETTLER)
+        return self._backlog(SETTLER)
+
+    def _backlog(self, consumer: str) -> Backlog:
+        log = self._database.log
+        waiting = log.unread(consumer) if log.is_registered(consumer) else []
         return Backlog(
-            points=sum(len(logged.block.points) for logged in unsettled),
-            blocks=len(unsettled),
-            oldest_us=min((logged.appended_us for logged in unsettled), default=None),
+            points=sum(len(logged.block.points) for logged in waiting),
+            blocks=len(waiting),
+            oldest_us=min((logged.appended_us for logged in waiting), default=None),
         )
 
     async def settle(self, *, points_max: int) -> SettleOutcome:
@@ -83,7 +88,7 @@ class MemoryKeeping:
     async def status(self) -> StorageStatus:
         """What the store holds."""
         database = self._database
-        backlog = await self.backlog()
+        backlog, unevaluated = await self.backlog(), self._backlog(CONSUMER)
         settled = database.settled
         held = [settled, *(logged.block.points for logged in database.log.blocks)]
         return StorageStatus(
@@ -96,6 +101,8 @@ class MemoryKeeping:
             samples=len(settled),
             unsettled_points=backlog.points,
             unsettled_oldest_us=backlog.oldest_us,
+            unevaluated_points=unevaluated.points,
+            unevaluated_oldest_us=unevaluated.oldest_us,
             chunks=len(_days(settled)),
             compressed_chunks=0,
             size_bytes=sum(_size_bytes(points) for points in held),

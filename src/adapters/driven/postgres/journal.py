@@ -27,6 +27,8 @@ from ports.driven.journal import IdempotentReply, JournalEntry, StoredReply
 
 APPEND_TIMEOUT_S: Final = 10.0
 """A commit that takes longer than this is a failing disk; the caller retries. The settler's age bound relies on it."""
+SETTLER: Final = "settler"
+"""The consumer that every journal has from the start."""
 BACKLOG_CHECK_INTERVAL_S: Final = 1.0
 """At 1M points/s the bound on unsettled points is overshot by at most this long."""
 RETRY_AFTER_FULL_S: Final = 2.0
@@ -223,7 +225,7 @@ class PostgresJournal:
         return self._clock.monotonic_s() - self._unsettled_known_s > BACKLOG_CHECK_INTERVAL_S
 
     async def _look_at_backlog(self, connection: Connection) -> None:
-        row = await connection.fetchrow(SQL["backlog"])
+        row = await connection.fetchrow(SQL["backlog"], SETTLER)
         assert row is not None
         self._unsettled = row["points"]
         self._unsettled_known_s = self._clock.monotonic_s()

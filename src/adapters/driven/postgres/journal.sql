@@ -22,11 +22,12 @@ FROM sextant.idempotency_keys i
 JOIN unnest($1::integer[], $2::text[]) AS k (tenant_id, key) USING (tenant_id, key)
 
 -- name: backlog
--- What the settler has not moved yet.
+-- What a consumer has not seen yet; nothing waits for one that was never registered.
 SELECT coalesce(sum(j.points), 0)::bigint AS points, count(*) AS blocks, min(j.appended_at) AS oldest
-FROM sextant.journal j
-LEFT JOIN sextant.journal_cursors c ON c.consumer = 'settler' AND c.writer = j.writer
-WHERE j.sequence > coalesce(c.sequence, 0)
+FROM sextant.journal_consumers n
+CROSS JOIN sextant.journal j
+LEFT JOIN sextant.journal_cursors c ON c.consumer = n.consumer AND c.writer = j.writer
+WHERE n.consumer = $1 AND j.sequence > coalesce(c.sequence, 0)
 
 -- name: register
 -- Keeps blocks for a consumer, from what the settler has not moved yet.

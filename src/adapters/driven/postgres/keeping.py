@@ -8,13 +8,14 @@ import numpy as np
 
 from adapters.driven.postgres import wire
 from adapters.driven.postgres.database import Connection, Database, Role
+from adapters.driven.postgres.journal import SETTLER, move_cursors, take_batch
 from adapters.driven.postgres.journal import SQL as JOURNAL
-from adapters.driven.postgres.journal import move_cursors, take_batch
 from adapters.driven.postgres.queries import load_queries
 from adapters.driven.postgres.settling import Merged, assert_sorted, days, late_rows, merge, newest_by_tenant
 from core.domain.columns import Columns, Int32s, Int64s
 from core.domain.definitions import RETENTION_DAYS_DEFAULT, retention_cutoff
 from core.domain.times import DAY_US
+from ports.driven.evaluation_store import CONSUMER
 from ports.driven.keeping import Backlog, SettleOutcome, StorageStatus
 
 PARTITION_PREFIX: Final = "samples_p"
@@ -38,8 +39,11 @@ class PostgresKeeping:
 
     async def backlog(self) -> Backlog:
         """See `Keeping.backlog`."""
+        return await self._backlog(SETTLER)
+
+    async def _backlog(self, consumer: str) -> Backlog:
         async with self._database.transaction(Role.KEEPER) as connection:
-            row = await connection.fetchrow(JOURNAL["backlog"])
+            row = await connection.fetchrow(JOURNAL["backlog"], consumer)
         assert row is not None
         oldest = row["oldest"]
         return Backlog(
@@ -53,7 +57,7 @@ class PostgresKeeping:
         newest, self._newest = self._newest, None
         async with self._database.transaction(Role.KEEPER) as connection:
             await connection.execute(self._settings)
-            batch = await take_batch(connection, "settler", points_max)
+            batch = await take_batch(connection, SETTLER, points_max)
             if not batch.blocks:
                 self._newest = newest
                 return SettleOutcome(points=0, rows=0, late=0, replaced=0, blocks=0, busy=batch.busy)
@@ -66,7 +70,7 @@ class PostgresKeeping:
             late = late_rows(merged.points, newest.ids(), newest.ts_us())
             replaced = await self._store(connection, merged.take(~late), merged.take(late))
             await self._record(connection, merged)
-            await move_cursors(connection, "settler", batch.blocks)
+            await move_cursors(connection, SETTLER, batch.blocks)
         newest.extend(merged.points, epoch + 1)
         self._newest = newest
         return SettleOutcome(
@@ -178,7 +182,7 @@ class PostgresKeeping:
 
     async def status(self) -> StorageStatus:
         """See `Keeping.status`."""
-        backlog = await self.backlog()
+        backlog, unevaluated = await self.backlog(), await self._backlog(CONSUMER)
         async with self._database.transaction(Role.OWNER) as connection:
             counts, sizes = await self._measure(connection)
         is_compressed = sizes.get("compressed_chunks", 0) > 0 and counts["samples"] > 0
@@ -192,6 +196,8 @@ class PostgresKeeping:
             samples=counts["samples"],
             unsettled_points=backlog.points,
             unsettled_oldest_us=backlog.oldest_us,
+            unevaluated_points=unevaluated.points,
+            unevaluated_oldest_us=unevaluated.oldest_us,
             chunks=sizes["chunks"],
             compressed_chunks=sizes.get("compressed_chunks", 0),
             size_bytes=sizes["size_bytes"],

@@ -28,6 +28,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     samples: int
     unsettled_points: int
     unsettled_age_s: float | None
+    unevaluated_points: int
+    unevaluated_age_s: float | None
     chunks: int
     compressed_chunks: int
     size_bytes: int
@@ -83,9 +85,6 @@ def report(found: StorageStatus, remediation: RemediationStatus, database: str, 
     ratio = None
     if found.uncompressed_bytes and found.size_bytes:
         ratio = round(found.uncompressed_bytes / found.size_bytes, 2)
-    age_s = None
-    if found.unsettled_oldest_us is not None:
-        age_s = max(0.0, round((now_us - found.unsettled_oldest_us) / SECOND_US, 1))
     return Report(
         database=database,
         engine=found.engine,
@@ -96,7 +95,9 @@ def report(found: StorageStatus, remediation: RemediationStatus, database: str, 
         series=found.series,
         samples=found.samples,
         unsettled_points=found.unsettled_points,
-        unsettled_age_s=age_s,
+        unsettled_age_s=_age_s(found.unsettled_oldest_us, now_us),
+        unevaluated_points=found.unevaluated_points,
+        unevaluated_age_s=_age_s(found.unevaluated_oldest_us, now_us),
         chunks=found.chunks,
         compressed_chunks=found.compressed_chunks,
         size_bytes=found.size_bytes,
@@ -121,7 +122,6 @@ def facts(shown: Report) -> list[tuple[str, str]]:
             f"{shown.compression_ratio:g} times smaller than {size_text(shown.uncompressed_bytes)} of plain rows"
         )
     each = "" if shown.bytes_per_sample is None else f", {shown.bytes_per_sample:g} bytes a sample"
-    age = "" if shown.unsettled_age_s is None else f", the oldest for {shown.unsettled_age_s:g} s"
     temporal = f"at {shown.temporal}" if shown.temporal_available else f"away: {shown.temporal_reason}"
     return [
         ("database", shown.database),
@@ -130,7 +130,8 @@ def facts(shown: Report) -> list[tuple[str, str]]:
         ("tenants", f"{shown.tenants:,}"),
         ("series", f"{shown.series:,}"),
         ("samples", f"{shown.samples:,}"),
-        ("unsettled", f"{shown.unsettled_points:,}{age}"),
+        ("unsettled", _waiting(shown.unsettled_points, shown.unsettled_age_s)),
+        ("not evaluated", _waiting(shown.unevaluated_points, shown.unevaluated_age_s)),
         ("chunks", f"{shown.chunks:,}, {shown.compressed_chunks:,} of them compressed"),
         ("compression", compressed),
         ("size on disk", f"{size_text(shown.size_bytes)}{each}"),
@@ -149,3 +150,12 @@ def size_text(size_bytes: int | None) -> str:
             return f"{size:.3g} {unit}"
         size /= 1_024
     return f"{size:.3g} TiB"
+
+
+def _age_s(oldest_us: int | None, now_us: int) -> float | None:
+    return None if oldest_us is None else max(0.0, round((now_us - oldest_us) / SECOND_US, 1))
+
+
+def _waiting(points: int, age_s: float | None) -> str:
+    age = "" if age_s is None else f", the oldest for {age_s:g} s"
+    return f"{points:,}{age}"
