@@ -11,7 +11,7 @@ from adapters.driving.cli.backtest import backtest
 from adapters.driving.cli.channels import channels_app
 from adapters.driving.cli.database import Json
 from adapters.driving.cli.display import (
-    ago_text,
+    age_text,
     labels_text,
     moment_text,
     number_text,
@@ -28,8 +28,10 @@ from adapters.driving.cli.story import AuditLine, alert_events, audit_events, wr
 from core.domain.alerts import Alert
 from core.domain.notifications import Notification
 
-HELP: Final = f"""Alerts: what fires now, what fired before, and who was told of it. These commands ask a
-running server; they need a key with the scope alerts, or query to read.
+HELP: Final = f"""List, explain, acknowledge, silence and backtest alerts.
+
+These commands ask a running server; they need a key with the scope alerts,
+or query to read.
 
 {EXITS}"""
 PATH: Final = "/api/v1/alerts"
@@ -173,7 +175,7 @@ def write_alerts(alerts: Sequence[Alert], now: datetime) -> None:
             str(alert.id),
             state_text(alert),
             alert.severity.value if alert.severity is not None else "-",
-            ago_text(alert.resolved_at or alert.fired_at or alert.started_at, now),
+            age_text(alert.resolved_at or alert.fired_at or alert.started_at, now),
             alert.rule,
             labels_text(alert.labels),
             number_text(alert.value),

@@ -121,7 +121,7 @@ class Api:
             page_limit = ("limit", str(min(PAGE_MAX, limit - len(found))))
             page = await self._page(path, kind, [*parameters, page_limit, *at])
             found += page.data
-            if page.next_cursor is None or len(found) >= limit:
+            if page.next_cursor is None or not page.data or len(found) >= limit:
                 return found, page.next_cursor is not None
             at = [("cursor", page.next_cursor)]
 

@@ -12,12 +12,14 @@ from adapters.driving.cli.output import date_text, write, write_json
 from adapters.driving.cli.story import AuditLine
 from ports.driving.remediating import AuditVerdict
 
-HELP: Final = """The audit trail of the key's tenant: what was decided, asked, approved, done, answered and
-changed. Entries are only ever added; each one's hash covers its content and the hash
-before it. A key with the scope remediate, alerts or query reads it.
+HELP: Final = """List and verify the audit trail: what was decided, approved, done and changed.
 
-Exit codes: 0 done; 1 not, or the chain does not hold, the reason is printed; 2 wrong
-usage, key or URL."""
+Entries are only ever added; each one's hash covers its content and the hash
+before it. It is the trail of the key's tenant; a key with the scope
+remediate, alerts or query reads it.
+
+Exit codes: 0 done; 1 not, or the chain does not hold, the reason is printed;
+2 wrong usage, key or URL."""
 PATH: Final = "/api/v1/audit"
 LIMIT_DEFAULT: Final = 50
 SEARCHED_MAX: Final = 100_000
@@ -81,7 +83,7 @@ def verify(
     For example:
 
         sextant audit verify
-        sextant audit verify --expect 2556f0adb3fb5f74e678e30b277ab97b4f1804291dee97cbcb22c376e5f189b5
+        sextant audit verify --expect "$(cat noted-head)"
     """
 
     async def work(api: Api) -> int:

@@ -11,7 +11,6 @@ from adapters.driving.cli.api import HERE, Api, RefusedError, Server, with_api
 from adapters.driving.cli.database import Json
 from adapters.driving.cli.display import clean, labels_text, number_text, span_text, write_line, write_rows
 from adapters.driving.cli.output import date_text, write, write_json
-from adapters.driving.cli.rule_document import StoredRule, read_document
 from core.domain.rules import AlertRule
 from core.domain.times import EPOCH, format_time, parse_duration, parse_time
 from ports.driving.alerting import Backtest, BacktestEpisode
@@ -70,9 +69,9 @@ def write_backtest(found: Backtest) -> None:
         write("it would not have fired")
         return
     share = found.firing_s / max(1e-9, (found.end - found.start).total_seconds())
-    write(
-        f"{_count(found.episodes_total, 'alert')}, firing for {span_text(found.firing_s)} in all "
-        f"({share:.1%} of the time, of all series together), "
+    of_time = f" ({share:.1%} of the time)" if found.series == 1 else ""
+    write_line(
+        f"{_count(found.episodes_total, 'alert')}, firing for {span_text(found.firing_s)} in all{of_time}; "
         f"{_count(found.notifications, 'notification')}, {_count(found.remediations, 'remediation')}"
     )
     columns = ("fired", "for", "severity", "value", "worst", "labels", "told", "repair")
@@ -98,6 +97,8 @@ def _row(one: BacktestEpisode) -> Sequence[str]:
 
 async def _asked(api: Api, rule: str) -> list[tuple[str, AlertRule | None]]:
     """Where to ask, and the rule to ask about where it is not stored."""
+    from adapters.driving.cli.rule_document import StoredRule, read_document
+
     if rule.endswith(FILE_ENDINGS) or rule == "-":
         rules = read_document(Path(rule)).rules or ()
         return [(f"{RULES_PATH}/backtest", one) for one in rules]

@@ -1,6 +1,6 @@
 """`sextant alerts channels`: where notifications go."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from cyclopts import App, Parameter
@@ -11,8 +11,10 @@ from adapters.driving.cli.display import write_line, write_rows
 from adapters.driving.cli.output import write, write_json
 from core.domain.notifications import Notification, NotificationState
 
-HELP: Final = f"""Channels: where notifications go. They are set up through the API, as secrets do not belong on a
-command line: POST /api/v1/alerts/channels (see /docs on the server).
+HELP: Final = f"""List and test the channels that notifications go through.
+
+They are set up through the API, as secrets do not belong on a command line:
+POST /api/v1/alerts/channels (see /docs on the server).
 
 {EXITS}"""
 PATH: Final = "/api/v1/alerts/channels"
@@ -50,10 +52,11 @@ def list_(*, server: Server = HERE, json: Json = False) -> int:
     """
 
     async def work(api: Api) -> None:
-        channels = await api.all(PATH, ChannelLine)
         if json:
-            write_json(channels)
-        elif not channels:
+            write_json(await api.all(PATH, dict[str, Any]))
+            return
+        channels = await api.all(PATH, ChannelLine)
+        if not channels:
             write("no channels, so nobody is told; POST /api/v1/alerts/channels adds one (see /docs on the server)")
         else:
             columns = ("id", "name", "type", "default", "state", "to")

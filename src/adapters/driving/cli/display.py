@@ -28,6 +28,8 @@ STYLES: Final = {
     "delivered": "green",
 }
 """How words look on a terminal; all others as they are."""
+STYLED_COLUMNS: Final = frozenset({"state", "severity"})
+"""The columns of tables that hold such words; elsewhere people choose the words."""
 CELL_CHARS_MAX: Final = 300
 """Of one cell of a table; `show` and --json have all of it."""
 WIDTH_MIN: Final = 40
@@ -96,6 +98,12 @@ def ago_text(at: datetime, now: datetime) -> str:
     return f"{span_text(span_s)} ago" if span_s > 0 else f"in {span_text(span_s)}"
 
 
+def age_text(at: datetime, now: datetime) -> str:
+    """The same in one unit, for a column."""
+    head, *rest = ago_text(at, now).split(" ")
+    return " ".join((head, rest[0]) if head == "in" else (head, *rest[-1:]))
+
+
 def moment_text(at: datetime | None, now: datetime) -> str:
     """A date, and how long before or after `now`; a dash for none."""
     return "-" if at is None else f"{date_text(at)} ({ago_text(at, now)})"
@@ -122,16 +130,16 @@ def write_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, wide: C
 
 
 def _write_terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], wide: Collection[str]) -> None:
-    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, no_wrap=column not in wide, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(text, style=style_of(text)) for text in row))
+        styles = [style_of(text) if name in STYLED_COLUMNS else "" for name, text in zip(columns, row, strict=True)]
+        table.add_row(*(Text(text, style=style) for text, style in zip(row, styles, strict=True)))
     Console(highlight=False).print(table)
 
 
@@ -147,7 +155,7 @@ def write_line(text: str, *, style: str = "", indent: int = 0) -> None:
     width = max(WIDTH_MIN, shutil.get_terminal_size().columns)
     lines = textwrap.wrap(text, width, subsequent_indent=" " * indent, drop_whitespace=True) or [""]
     for line in lines:
-        Console(highlight=False).print(Text(line, style=style or style_of(text)), soft_wrap=True)
+        Console(highlight=False).print(Text(line, style=style), soft_wrap=True)
 
 
 def write_pairs(pairs: Sequence[tuple[str, str]]) -> None:

@@ -99,6 +99,6 @@ def _report(imported: "Imported", say: Callable[[str], object]) -> None:
 def write_file(path: Path, text: str) -> None:
     """Writes a document; raises `CommandError`."""
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from error

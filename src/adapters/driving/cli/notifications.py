@@ -1,24 +1,28 @@
 """`sextant alerts notifications`: what was sent, what waits, and the dead-letter list."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal
-from uuid import UUID
 
 from cyclopts import App, Parameter
 
 from adapters.driving.cli.api import EXITS, HERE, Api, Limit, Server, UsageError, with_api
-from adapters.driving.cli.channels import outcome_text
 from adapters.driving.cli.database import Json
-from adapters.driving.cli.display import ago_text, present, write_line, write_rows
+from adapters.driving.cli.display import age_text, present, write_line, write_rows
 from adapters.driving.cli.output import write, write_json
 from core.domain.notifications import Notification
 
-HELP: Final = f"""Notifications: what was delivered, what waits, and the dead-letter list of those given up, which
-can be sent again.
+HELP: Final = f"""List notifications, and send again those that were given up.
+
+Given up ones are the dead-letter list: `list --state dead`.
 
 {EXITS}"""
 PATH: Final = "/api/v1/alerts/notifications"
 LIMIT_DEFAULT: Final = 50
+DEAD_MAX: Final = 10_000
+"""Of the dead-letter list, read to find one in it."""
+ID_CHARS: Final = 8
+"""Of an id in a list: enough to tell notifications apart, and for `resend`; --json has them whole."""
 
 
 def notifications_app() -> App:
@@ -56,7 +60,7 @@ def list_(
         else:
             columns = ("id", "state", "event", "channel", "rule", "alerts", "when", "error")
             now = present()
-            write_rows(columns, [_row(one, now) for one in found], wide=("id", "channel", "rule", "alerts", "error"))
+            write_rows(columns, [_row(one, now) for one in found], wide=("channel", "rule", "alerts", "error"))
             if more:
                 write("there are more; --limit shows them")
 
@@ -64,8 +68,8 @@ def list_(
 
 
 def resend(
-    notification_ids: Annotated[
-        tuple[UUID, ...], Parameter(name="ID", help="Ids from the dead-letter list.", negative="")
+    beginnings: Annotated[
+        tuple[str, ...], Parameter(name="ID", help="Ids from the dead-letter list, or their beginnings.", negative="")
     ] = (),
     /,
     *,
@@ -78,30 +82,45 @@ def resend(
 
     For example:
 
-        sextant alerts notifications resend 0b8f9f3a-3f0e-5c7e-9a53-5f5a4d0e2c11
+        sextant alerts notifications resend 0b8f9f3a
         sextant alerts notifications resend --all
     """
 
     async def work(api: Api) -> None:
-        ids = list(notification_ids)
-        if not ids and not all_:
+        if not beginnings and not all_:
             raise UsageError("give ids from `sextant alerts notifications list --state dead`, or --all")
-        if all_:
-            dead, _ = await api.first(PATH, Notification, [("state", "dead")], limit=10_000)
-            ids += [one.id for one in dead]
-        sent = [await api.send("POST", f"{PATH}/{one}/resend", Notification) for one in ids]
+        dead, _ = await api.first(PATH, Notification, [("state", "dead")], limit=DEAD_MAX)
+        chosen = dead if all_ else [_dead_one(dead, beginning.lower()) for beginning in beginnings]
+        sent = [await api.send("POST", f"{PATH}/{one.id}/resend", Notification) for one in chosen]
         if json:
             write_json(sent)
             return
         for one in sent:
-            write_line(f"{one.id}: {outcome_text(one)}")
+            write_line(f"{one.id}: on its way again through {one.channel}")
         if not sent:
             write("the dead-letter list is empty: nothing to send again")
 
     return with_api(server, work)
 
 
+def _dead_one(dead: Sequence[Notification], beginning: str) -> Notification:
+    found = [one for one in dead if str(one.id).startswith(beginning)]
+    if len(found) != 1:
+        how = "several dead notifications begin" if found else "no dead notification begins"
+        raise UsageError(f"{how} with {beginning!r}; see `sextant alerts notifications list --state dead`")
+    return found[0]
+
+
 def _row(one: Notification, now: datetime) -> tuple[str, ...]:
     alerts = " ".join(map(str, one.alert_ids)) or "-"
-    when = ago_text(one.delivered_at or one.created_at, now)
-    return (str(one.id), one.state.value, one.event.value, one.channel, one.rule, alerts, when, one.last_error or "-")
+    when = age_text(one.delivered_at or one.created_at, now)
+    return (
+        str(one.id)[:ID_CHARS],
+        one.state.value,
+        one.event.value,
+        one.channel,
+        one.rule,
+        alerts,
+        when,
+        one.last_error or "-",
+    )

@@ -8,16 +8,17 @@ from cyclopts import App, Parameter
 
 from adapters.driving.cli.api import EXITS, HERE, Api, Limit, Server, with_api
 from adapters.driving.cli.database import Json
-from adapters.driving.cli.display import ago_text, moment_text, present, write_line, write_pairs, write_rows
+from adapters.driving.cli.display import age_text, moment_text, present, write_line, write_pairs, write_rows
 from adapters.driving.cli.kill_switch import kill_switch
 from adapters.driving.cli.output import write, write_json
 from adapters.driving.cli.story import AuditLine, audit_events, write_story
 from core.domain.alerts import Alert
 from core.domain.remediation import Remediation, RemediationPolicy, RemediationState, Step
 
-HELP: Final = f"""Remediations: attempts to repair what alerts are about, by the policies that their rules name.
-These commands ask a running server; they need a key with the scope remediate, or
-query to read.
+HELP: Final = f"""List, explain, approve and stop attempts to repair what alerts are about.
+
+They follow the policies that the alerts' rules name. These commands ask a
+running server; they need a key with the scope remediate, or query to read.
 
 {EXITS}"""
 PATH: Final = "/api/v1/remediations"
@@ -158,7 +159,7 @@ def _write_list(found: Sequence[Remediation], now: datetime) -> None:
         (
             str(one.id),
             one.state.value,
-            ago_text(one.finished_at or one.started_at or one.created_at, now),
+            age_text(one.finished_at or one.started_at or one.created_at, now),
             str(one.alert_id),
             one.rule,
             one.policy + (" (dry run)" if one.dry_run else ""),
@@ -210,7 +211,7 @@ def _write_story(story: RemediationStory, alert: Alert, now: datetime) -> None:
 
 def _steps(word: str, steps: Sequence[Step], alert: Alert) -> Iterator[tuple[str, str]]:
     """What each step does, with the alert's values in its texts."""
-    from adapters.driving.http.action_words import action_words
+    from adapters.driving.action_words import action_words
 
     for number, step in enumerate(steps, start=1):
         words = action_words(step.action, alert)

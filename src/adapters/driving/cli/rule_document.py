@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from adapters.driving.cli.display import clean
-from adapters.driving.cli.yaml_source import Document, DocumentError, Path_, dump_yaml, parse_yaml, read_yaml
+from adapters.driving.cli.yaml_source import Document, DocumentError, Place, dump_yaml, parse_yaml, read_yaml
 from core.domain.errors import InvalidInput
 from core.domain.remediation import RemediationPolicy
 from core.domain.rules import AlertRule, RuleOrigin
@@ -41,6 +41,7 @@ class StoredRule(AlertRule, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     id: int
     origin: RuleOrigin
     revision: int
+    created_at: datetime
     updated_at: datetime
 
     @property
@@ -55,6 +56,7 @@ class StoredPolicy(RemediationPolicy, frozen=True, kw_only=True, forbid_unknown_
     id: int
     secret_names: tuple[str, ...]
     revision: int
+    created_at: datetime
     updated_at: datetime
 
     @property
@@ -83,11 +85,8 @@ def parse_document(content: bytes, name: str) -> RuleDocument:
 
 def dump_document(document: RuleDocument) -> str:
     """YAML without what is as it would be anyway."""
-    sections = {
-        "policies": [plain(policy) for policy in document.policies or ()],
-        "rules": [plain(rule) for rule in document.rules or ()],
-    }
-    return dump_yaml({name: items for name, items in sections.items() if items} or {"rules": []})
+    sections = {"policies": document.policies, "rules": document.rules}
+    return dump_yaml({name: [plain(one) for one in items] for name, items in sections.items() if items is not None})
 
 
 def plain(value: msgspec.Struct) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def _items(document: Document, section: str, kind: type[S], problems: list[str])
     return tuple(found.values())
 
 
-def _explained(document: Document, within: Path_, message: str) -> str:
+def _explained(document: Document, within: Place, message: str) -> str:
     """msgspec's words with the place in the file, and the field by its name."""
     place = _PLACE.search(message)
     steps = () if place is None else _steps(place["path"])
@@ -167,12 +166,12 @@ def _explained(document: Document, within: Path_, message: str) -> str:
     return f"{document.at((*within, *steps))}: {_named(_at(document.value, within))}{said}"
 
 
-def _steps(path: str) -> Path_:
+def _steps(path: str) -> Place:
     """``.steps[0].action`` as keys and indexes."""
     return tuple(step["key"] if step["index"] is None else int(step["index"]) for step in _STEP.finditer(path))
 
 
-def _at(value: Any, path: Path_) -> Any:
+def _at(value: Any, path: Place) -> Any:
     for step in path:
         value = value[step]
     return value

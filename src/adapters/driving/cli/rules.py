@@ -17,8 +17,10 @@ from core.domain.rules import AlertRule, RuleMode, RuleOrigin, Threshold
 if TYPE_CHECKING:
     from adapters.driving.cli.rule_document import StoredRule
 
-HELP: Final = f"""Alert rules: what is watched, and rules as code. These commands ask a running server; they
-need a key with the scope alerts, or query to read (policies: remediate).
+HELP: Final = f"""List alert rules, and keep them as code: apply, export, import.
+
+These commands ask a running server; they need a key with the scope alerts,
+or query to read, and for remediation policies remediate.
 
 {EXITS}"""
 
@@ -50,7 +52,7 @@ def list_(*, server: Server = HERE, json: Json = False) -> int:
         elif not rules:
             write("no rules, so nothing is watched; `sextant rules apply FILE.yaml` adds some (see its --help)")
         else:
-            columns = ("id", "name", "watches", "warning", "critical", "for", "state", "then")
+            columns = ("id", "name", "watches", "warning", "critical", "for", "is", "then")
             write_rows(columns, [_row(rule) for rule in rules], wide=("name", "watches", "then"))
 
     return with_api(server, work)
@@ -132,11 +134,7 @@ def export(
 
 
 def _row(stored: "StoredRule") -> Sequence[str]:
-    state = "enabled" if stored.enabled else "disabled"
-    if stored.mode is RuleMode.SHADOW:
-        state += ", shadow"
-    if stored.origin is RuleOrigin.DEFINITION:
-        state += ", definition's"
+    state = ("shadow" if stored.mode is RuleMode.SHADOW else "on") if stored.enabled else "off"
     return (
         str(stored.id),
         stored.name,

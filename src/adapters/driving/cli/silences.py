@@ -12,8 +12,10 @@ from adapters.driving.cli.output import date_text, write, write_json
 from core.domain.alerts import Silence, SilenceSpec
 from core.domain.times import EPOCH, parse_duration, parse_time
 
-HELP: Final = f"""Silences, which maintenance windows are too: nobody is told of alerts that all matchers hold
-for. They are evaluated, listed and repaired as ever.
+HELP: Final = f"""List, add and end silences, which maintenance windows are too.
+
+Nobody is told of alerts that all matchers of a silence hold for. They are
+evaluated, listed and repaired as ever.
 
 {EXITS}"""
 PATH: Final = "/api/v1/alerts/silences"

@@ -85,7 +85,7 @@ def _fate(notification: Notification) -> str:
         case NotificationState.WAITING:
             return f", waiting{tries}{_because(notification)}"
         case NotificationState.DEAD:
-            again = f"; to send it again: sextant alerts notifications resend {notification.id}"
+            again = f"; to send it again: sextant alerts notifications resend {str(notification.id)[:8]}"
             return f", given up{tries}{_because(notification)}{again}"
 
 

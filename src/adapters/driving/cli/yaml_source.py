@@ -5,9 +5,9 @@ says, so that ``on`` and ``12:30`` are texts and ``1e9`` is a number.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import yaml
@@ -22,7 +22,7 @@ DEPTH_MAX: Final = 40
 PLAIN: Final = frozenset({"null", "bool", "int", "float", "str", "map", "seq"})
 STANDARD_INPUT: Final = Path("-")
 
-Path_ = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 
 
 class DocumentError(UsageError):
@@ -34,7 +34,7 @@ class Document(msgspec.Struct, frozen=True, eq=False):
 
     name: str
     value: Any
-    lines: Mapping[Path_, int]
+    lines: Mapping[Place, int]
 
     def at(self, path: Sequence[str | int]) -> str:
         """``file:line`` of the value at `path`, or of what it would be within."""
@@ -44,13 +44,35 @@ class Document(msgspec.Struct, frozen=True, eq=False):
         return f"{clean(self.name)}:{self.lines.get(wanted, 1)}"
 
 
+_Resolver = tuple[str, re.Pattern[str]]
+_PLAIN_SCALARS: Final = {
+    "null": (["~", "n", "N", ""], r"(?:~|null|Null|NULL|)\Z"),
+    "bool": (list("tTfF"), r"(?:true|True|TRUE|false|False|FALSE)\Z"),
+    "int": (list("-+0123456789"), r"[-+]?(?:0|[1-9][0-9]*)\Z"),
+    "float": (
+        list("-+.0123456789"),
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z",
+    ),
+}
+
+
+def _scalars(inherited: Mapping[str | None, Sequence[_Resolver]]) -> dict[str | None, list[_Resolver]]:
+    """By the first character of a plain scalar, what it may be besides a text: YAML 1.2's, and what is inherited."""
+    found = {first: list(resolvers) for first, resolvers in inherited.items()}
+    for tag, (firsts, pattern) in _PLAIN_SCALARS.items():
+        for first in firsts:
+            found.setdefault(first, []).append((f"tag:yaml.org,2002:{tag}", re.compile(pattern)))
+    return found
+
+
 class _Loader(yaml.SafeLoader):
     """The safe loader with YAML 1.2's scalars, which bounds nesting and knows no aliases."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # as the base class has it
+    yaml_implicit_resolvers = _scalars({})
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As the base class has it, within bounds."""
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it out
             raise yaml.MarkedYAMLError(
@@ -67,18 +89,14 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """The safe dumper, which puts quotes around whatever either reading of scalars would take for something else."""
 
+    yaml_implicit_resolvers = _scalars(yaml.SafeDumper.yaml_implicit_resolvers)
 
-_FLOAT: Final = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
-)
-_INT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z")
-for _loader in (_Loader, _Dumper):
-    _loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
-    _loader.add_implicit_resolver(
-        "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
-    )
-    _loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
-    _loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """A text; one with odd characters in double quotes, as within others YAML takes NEL for a line's end."""
+        odd = not data.replace("\n", "").isprintable()
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if odd else None)
+
+    yaml_representers: ClassVar[dict[type, Any]] = {**yaml.SafeDumper.yaml_representers, str: represent_str}
 
 
 def read_yaml(path: Path, *, texts_only: bool = False) -> Document:
@@ -99,7 +117,7 @@ def parse_yaml(content: bytes, name: str, *, texts_only: bool = False) -> Docume
         raise DocumentError(_said(name, error)) from None
     try:
         node = loader.get_single_node()
-        lines: dict[Path_, int] = {}
+        lines: dict[Place, int] = {}
         value = None if node is None else _value(loader, node, (), lines, texts_only=texts_only)
         return Document(name, value, lines)
     except (yaml.YAMLError, ValueError, OverflowError) as error:
@@ -116,19 +134,21 @@ def dump_yaml(value: Any) -> str:
     return text
 
 
-def _value(loader: _Loader, node: yaml.Node, path: Path_, lines: dict[Path_, int], *, texts_only: bool) -> Any:
+def _value(loader: _Loader, node: yaml.Node, path: Place, lines: dict[Place, int], *, texts_only: bool) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
     if node.tag.removeprefix("tag:yaml.org,2002:") not in PLAIN:
         raise _marked(node, f"the tag {node.tag} is not taken")
     match node:
         case yaml.MappingNode():
             found: dict[str, Any] = {}
-            for key, child in _members(node):
-                if key in found:
-                    first = lines[(*path, key)]
-                    raise _marked(node, f"{key!r} stands here twice, first in line {first}", child)
-                lines[(*path, key)] = child.start_mark.line + 1
-                found[key] = _value(loader, child, (*path, key), lines, texts_only=texts_only)
+            for key, child in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise _marked(key, "a key must be a text")
+                name = key.value
+                if name in found:
+                    raise _marked(key, f"{name!r} stands here twice, first in line {lines[(*path, name)]}")
+                lines[(*path, name)] = key.start_mark.line + 1
+                found[name] = _value(loader, child, (*path, name), lines, texts_only=texts_only)
             return found
         case yaml.SequenceNode():
             return [
@@ -141,15 +161,8 @@ def _value(loader: _Loader, node: yaml.Node, path: Path_, lines: dict[Path_, int
             raise _marked(node, "is not plain data")
 
 
-def _members(node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
-    for key, child in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise _marked(key, "a key must be a text")
-        yield key.value, child
-
-
-def _marked(node: yaml.Node, problem: str, at: yaml.Node | None = None) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=(at or node).start_mark)
+def _marked(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 def _said(name: str, error: Exception) -> str:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from adapters.driving.http.action_words import action_words
+from adapters.driving.action_words import action_words
 from adapters.driving.http.approval_html import rendered_page
 from adapters.driving.http.problem import Problem
 from core.domain.remediation import ENDED, Remediation, RemediationState, Step
