@@ -1,0 +1,48 @@
+"""`sextant demo`: what a stranger sees within the first minute."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.program import free_port
+
+PATIENCE_S = 120
+"""On a busy machine; a minute is what it takes there at most."""
+
+
+@pytest.mark.slow
+def test_an_alert_fires_and_its_remediation_says_what_it_would_do(tmp_path: Path) -> None:
+    """Live data, an alert, a dry run; Ctrl-C stops all of it, and the exit status is 0."""
+    command = [sys.executable, "-m", "adapters.main", "demo", "--port", str(free_port())]
+    process = subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path / "demo")], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    giving_up = threading.Timer(PATIENCE_S, process.kill)
+    giving_up.start()
+    try:
+        seen = list(_until(process, "alert resolved"))
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        giving_up.cancel()
+        process.kill()
+    told = [line for line in seen if line.startswith("  ") and ":" in line[:12]]
+    assert any("alert fired" in line and "cloud machine busy" in line for line in told), seen
+    assert any("dry run" in line and "POST" in line for line in told), seen
+    assert "alert resolved" in told[-1]
+    assert "Sextant demo stopped." in rest
+    assert process.returncode == 0
+
+
+def _until(process: subprocess.Popen[str], words: str) -> Iterator[str]:
+    """The lines that a program prints, up to one with these words or its end."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield line
+        if words in line:
+            return
