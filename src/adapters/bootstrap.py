@@ -387,6 +387,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
                 settings.alerts.public_url,
             ),
             storage.clock,
+            trusted=worker.tenants,
         )
         engine = workflow_engine(settings.temporal)
         dispatching = DispatchService(storage.remediation_outbox, engine, storage.clock)

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from core.domain.errors import InvalidInput
+from core.domain.tenants import check_tenant_name
+
 Seconds = Annotated[float, Meta(extra={"kind": "duration"})]
 """Written ``500ms``, ``10s``, ``5m``, ``1h`` or ``7d``."""
 Size = Annotated[int, Meta(extra={"kind": "size"})]
@@ -30,6 +33,8 @@ Networks = Annotated[tuple[str, ...], Meta(extra={"kind": "networks"})]
 """Networks in CIDR notation, each as `ipaddress.ip_network` writes it."""
 Commands = Annotated[dict[str, Path], Meta(extra={"kind": "commands"})]
 """Name → absolute path of a program."""
+TenantNames = Annotated[tuple[str, ...], Meta(extra={"kind": "tenants"})]
+"""Names of tenants."""
 
 SECRET_KINDS: Final = frozenset({"secret", "database_url"})
 _COMMAND_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)
@@ -89,6 +94,16 @@ def _commands(text: str) -> dict[str, Path]:
     return found
 
 
+def _tenants(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        try:
+            check_tenant_name(name)
+        except InvalidInput as error:
+            raise ValueError(text) from error
+    return names
+
+
 KINDS: Final[Mapping[str, Kind]] = {
     "directory": Kind(_path, "a directory", _show_path),
     "file": Kind(_path, "a file", _show_path),
@@ -96,6 +111,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "address": Kind(_address, "an address such as temporal.internal:7233"),
     "web_url": Kind(_web_url, "a URL such as https://sextant.example.org"),
     "networks": Kind(_networks, "a list of networks such as 127.0.0.0/8,fd00::/8", ",".join),
+    "tenants": Kind(_tenants, "a list of tenants such as default,shop", ",".join),
     "commands": Kind(
         _commands,
         "a list such as restart-web=/usr/local/bin/restart-web,purge=/usr/local/bin/purge",

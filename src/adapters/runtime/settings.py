@@ -22,8 +22,10 @@ from adapters.runtime.setting_kinds import (
     Seconds,
     Secret,
     Size,
+    TenantNames,
     WebUrl,
 )
+from core.domain.tenants import OPERATOR_TENANT
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
 
@@ -191,6 +193,9 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     kubernetes_in_cluster: Annotated[
         bool, Meta(description="Work on the cluster that this worker runs in, as its service account.")
     ] = False
+    tenants: Annotated[
+        TenantNames, Meta(description="Tenants whose policies may run commands and change the cluster.")
+    ] = (OPERATOR_TENANT,)
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """The work behind a remediation workflow's activities. Each method may be repeated: what it writes has a key."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,9 +10,14 @@ from core.domain.errors import InvalidInput, TooExpensive
 from core.domain.remediation import (
     Action,
     AnnotateAction,
+    CommandAction,
+    DeletePodAction,
     MetricCheck,
+    PatchHpaAction,
     RemediationOrder,
     RemediationState,
+    RestartAction,
+    ScaleAction,
     Step,
     WaitAction,
 )
@@ -31,6 +36,10 @@ HARMLESS: Final = (WaitAction, AnnotateAction)
 """They change nothing outside, so no limit counts them; a kill switch stops them like the rest."""
 
 
+OF_THE_WORKER: Final = (CommandAction, ScaleAction, RestartAction, DeletePodAction, PatchHpaAction)
+"""They use the worker's own machine and cluster, which all tenants share."""
+
+
 class RemediationWorkService:
     """Implements `ports.driving.remediation_work.RemediationWork`."""
 
@@ -45,8 +54,11 @@ class RemediationWorkService:
         tenants: Policies,
         escalation: Escalation,
         clock: Clock,
+        *,
+        trusted: Collection[str],
     ) -> None:
-        """`tenants` says how much a tenant may read; `runners` has one for each class of action that can be done."""
+        """`tenants` says how much a tenant may read; `runners` has one for each class of action that can be done;
+        `trusted` names the tenants that may use what belongs to the worker and not to a tenant."""
         self._remediations = remediations
         self._policies = policies
         self._limits = limits
@@ -56,6 +68,7 @@ class RemediationWorkService:
         self._tenants = tenants
         self._escalation = escalation
         self._clock = clock
+        self._trusted = frozenset(trusted)
 
     async def record(self, order: RemediationOrder, record: AuditRecord) -> None:
         """See `RemediationWork.record`."""
@@ -87,7 +100,7 @@ class RemediationWorkService:
     async def reserve(self, order: RemediationOrder, step: Step, key: str, *, rollback: bool) -> Verdict:
         """See `RemediationWork.reserve`."""
         try:
-            target = self._runner(step.action).target(step.action, order.alert)
+            target = self._runner(order, step.action).target(step.action, order.alert)
         except ActionError as error:
             return Verdict(holds=False, reason=error.reason)
         policy = order.policy
@@ -110,7 +123,7 @@ class RemediationWorkService:
     async def act(self, order: RemediationOrder, step: Step, key: str, heartbeat: Callable[[], None]) -> ActionReport:
         """See `RemediationWork.act`."""
         action, alert = step.action, order.alert
-        runner = self._runner(action)
+        runner = self._runner(order, action)
         target = runner.target(action, alert)
         secrets = await self._policies.secrets(order.tenant_id, order.policy_id)
         if order.policy.dry_run:
@@ -153,7 +166,10 @@ class RemediationWorkService:
             cooldown=timedelta(seconds=reservation.cooldown_s),
         )
 
-    def _runner(self, action: Action) -> ActionRunner:
+    def _runner(self, order: RemediationOrder, action: Action) -> ActionRunner:
+        if isinstance(action, OF_THE_WORKER) and order.tenant not in self._trusted:
+            reason = f"tenant {order.tenant!r} may neither run commands nor change the cluster here"
+            raise ActionError(f"{reason}: SEXTANT_WORKER_TENANTS does not name it", retryable=False)
         runner = self._runners.get(type(action))
         if runner is None:
             raise ActionError(f"no worker here can do {type(action).__name__}", retryable=False)

@@ -1,9 +1,19 @@
 """Reserving and taking actions, and what is written down about a remediation."""
 
+import msgspec
 import pytest
 
 from core.domain.audit import AuditKind, AuditRecord, first_break
-from core.domain.remediation import AnnotateAction, HttpAction, RestartAction, Step, WaitAction
+from core.domain.remediation import (
+    Action,
+    AnnotateAction,
+    CommandAction,
+    DeletePodAction,
+    HttpAction,
+    RestartAction,
+    Step,
+    WaitAction,
+)
 from core.domain.times import MINUTE_US
 from ports.driven.action_runner import ActionError
 from tests.support.remediation import order, policy, step
@@ -55,6 +65,29 @@ async def test_what_changes_nothing_counts_nowhere(world: World) -> None:
         for harmless in (WAIT, note):
             assert (await world.work.reserve(order(), harmless, f"{harmless.name}/{number}", rollback=False)).holds
     assert world.database.remediation_actions == {}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        CommandAction(command="restart-web"),
+        RestartAction(namespace="shop", deployment="web"),
+        DeletePodAction(namespace="shop", pod="web-0"),
+    ],
+)
+async def test_the_worker_is_not_every_tenants(world: World, action: Action) -> None:
+    """Its programs and its cluster are for the tenants that the operator names; others see no preview either."""
+    world.runners[type(action)] = world.runner
+    theirs = msgspec.structs.replace(order(), tenant="acme")
+    asked = Step(name="asked", action=action)
+    verdict = await world.work.reserve(theirs, asked, "key/1", rollback=False)
+    assert not verdict.holds
+    assert "SEXTANT_WORKER_TENANTS" in verdict.reason
+    for mode in (theirs, msgspec.structs.replace(theirs, policy=policy(dry_run=True))):
+        with pytest.raises(ActionError):
+            await world.work.act(mode, asked, "key/1", lambda: None)
+    assert (world.runner.ran, world.runner.previewed) == ([], [])
+    assert (await world.work.reserve(order(), asked, "key/2", rollback=False)).holds
 
 
 async def test_an_action_that_nobody_can_take_is_refused(world: World) -> None:

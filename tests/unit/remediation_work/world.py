@@ -98,6 +98,7 @@ class World:
             Policies(self.storage.tenants, LIMITS, self.clock),
             Escalation(self.channels, MemoryNotificationStore(self.database), self.secrets, self.clock, public_url),
             self.clock,
+            trusted=("default",),
         )
 
     async def opened(self) -> "World":
