@@ -115,7 +115,7 @@ class RuleService:
 
     async def create(self, principal: Principal, rule: AlertRule) -> StoredRule:
         """See `Rules.create`."""
-        principal.require(Scope.ALERTS)
+        _require(principal, rule)
         await self._check_names(principal.tenant_id, rule)
         stored = await self._rules.create(principal.tenant_id, rule)
         await self._recorder.changed(principal, f"made the rule {rule.name!r}", after=rule)
@@ -123,7 +123,7 @@ class RuleService:
 
     async def replace(self, principal: Principal, rule_id: int, rule: AlertRule) -> StoredRule:
         """See `Rules.replace`."""
-        principal.require(Scope.ALERTS)
+        _require(principal, rule)
         before = await self._rules.get(principal.tenant_id, rule_id)
         await self._check_names(principal.tenant_id, rule)
         stored = await self._rules.replace(principal.tenant_id, rule_id, rule)
@@ -155,6 +155,13 @@ class RuleService:
             policies = await self._policies.list(tenant_id)
             if all(stored.policy.name != rule.remediation for stored in policies):
                 raise InvalidInput("remediation", f"there is no remediation policy named {rule.remediation[:64]!r}")
+
+
+def _require(principal: Principal, rule: AlertRule) -> None:
+    """Who makes a rule that starts remediations decides when production is changed."""
+    principal.require(Scope.ALERTS)
+    if rule.remediation is not None:
+        principal.require(Scope.REMEDIATE)
 
 
 def _check_filter(wanted: AlertFilter) -> None:

@@ -121,6 +121,10 @@ class Term(Protocol):
         """All series of one metric."""
         ...
 
+    async def last_series(self) -> int:
+        """The highest id of any series, 0 where there is none; later ones get higher ids."""
+        ...
+
     async def take(self, *, points_max: int, skip_at: int | None) -> Taken:
         """What was appended and not committed yet, at least one block where there is any.
 

@@ -103,7 +103,8 @@ class Alerts(Protocol):
 
 
 class Rules(Protocol):
-    """Alert rules. Those that follow a metric definition are changed there (`Conflict`)."""
+    """Alert rules. Those that follow a metric definition are changed there (`Conflict`). Making or changing one that
+    names a remediation policy needs scope ``remediate`` as well."""
 
     async def list(self, principal: Principal) -> Sequence[StoredRule]:
         """All, by name."""

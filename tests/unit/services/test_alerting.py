@@ -180,6 +180,18 @@ async def test_a_rule_names_only_what_is_there(world: World) -> None:
     assert await world.rules.get(principal(), stored.id) == stored
 
 
+async def test_a_rule_that_repairs_needs_the_right_to_repair(world: World) -> None:
+    """Whoever may only alert can neither attach a policy nor change the thresholds that start it."""
+    await world.policies.create(2, POLICY, {})
+    repairing = msgspec.structs.replace(RULE, remediation="wait")
+    with pytest.raises(Forbidden, match="remediate"):
+        await world.rules.create(principal(Scope.ALERTS), repairing)
+    stored = await world.rules.create(principal(Scope.ALERTS, Scope.REMEDIATE), repairing)
+    with pytest.raises(Forbidden, match="remediate"):
+        await world.rules.replace(principal(Scope.ALERTS), stored.id, msgspec.structs.replace(repairing, warning=1.0))
+    assert (await world.rules.replace(principal(Scope.ALERTS), stored.id, RULE)).revision == 2
+
+
 async def test_a_backtest_is_for_who_may_read(world: World) -> None:
     """It changes nothing, so it needs no more."""
     result = await world.rules.backtest(principal(Scope.QUERY), RULE, TimeRange(0, 1_000_000))
