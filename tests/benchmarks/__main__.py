@@ -11,8 +11,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.benchmarks.alert_latency import alert_latency
+from tests.benchmarks.alerts import alerts
 from tests.benchmarks.bulk import bulk
 from tests.benchmarks.engines import BenchEngine, EngineName, open_engine
+from tests.benchmarks.evaluator import evaluator
 from tests.benchmarks.overload import overload
 from tests.benchmarks.queries import queries
 from tests.benchmarks.report import Report, as_json, show
@@ -28,6 +31,8 @@ QUICK = {
     "query_repeats": 9,
     "overload_s": 10.0,
     "label_sets": 200_000,
+    "alert_load": 50_000.0,
+    "alert_load_s": 15.0,
 }
 
 
@@ -55,6 +60,24 @@ def _bulk(engine: BenchEngine, options: argparse.Namespace) -> Iterator[Report]:
             yield bulk(engine, Workload(options.points, series), workers=workers, repeats=options.repeats)
 
 
+def _alerts(engine: BenchEngine, options: argparse.Namespace) -> Iterator[Report]:
+    work = Workload(options.points, options.series[-1])
+    yield alerts(engine, work, workers=options.workers[0], repeats=options.repeats)
+
+
+def _evaluator(_engine: BenchEngine, options: argparse.Namespace) -> Iterator[Report]:
+    yield evaluator(Workload(options.points, options.series[-1]), repeats=options.repeats)
+
+
+def _alert_latency(engine: BenchEngine, options: argparse.Namespace) -> Iterator[Report]:
+    yield alert_latency(
+        engine,
+        Workload(options.points, options.series[-1]),
+        points_per_s=options.alert_load,
+        duration_s=options.alert_load_s,
+    )
+
+
 def _single(engine: BenchEngine, options: argparse.Namespace) -> Iterator[Report]:
     for workers in options.workers:
         yield single(engine, options.requests, series=options.series[0], workers=workers, repeats=options.repeats)
@@ -78,6 +101,9 @@ def _overload(engine: BenchEngine, options: argparse.Namespace) -> Iterator[Repo
 
 BENCHMARKS: dict[str, Callable[[BenchEngine, argparse.Namespace], Iterator[Report]]] = {
     "bulk": _bulk,
+    "alerts": _alerts,
+    "alert_latency": _alert_latency,
+    "evaluator": _evaluator,
     "single": _single,
     "queries": _queries,
     "storage": _storage,
@@ -92,11 +118,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--points", type=int, default=2_000_000)
     parser.add_argument("--series", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repeats", type=int, default=3, help="of bulk and single")
+    parser.add_argument("--repeats", type=int, default=3, help="of bulk, single and alerts")
     parser.add_argument("--requests", type=int, default=20_000, help="single metrics per repeat")
     parser.add_argument("--query-repeats", type=int, default=31)
     parser.add_argument("--overload-s", type=float, default=30.0)
     parser.add_argument("--label-sets", type=int, default=1_000_000)
+    parser.add_argument("--alert-load", type=float, default=200_000.0, help="points/s: half of what bulk shows")
+    parser.add_argument("--alert-load-s", type=float, default=60.0)
     parser.add_argument("--data", type=Path, help="directory of CSV and NDJSON recordings; storage needs it")
     parser.add_argument("--quick", action="store_true", help="smaller and once: to see that everything runs")
     parser.add_argument(

@@ -14,6 +14,8 @@ class Process:
     """A live process: CPU time of its own and of its reaped children, and the most memory it ever held."""
 
     pid: int
+    name: str
+    """What it calls itself, at most 15 characters."""
     command: str
     own_cpu_s: float
     reaped_cpu_s: float
@@ -92,8 +94,9 @@ def _read(pid: int) -> Process | None:
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         status = Path(f"/proc/{pid}/status").read_text()
+        name = Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
     except (FileNotFoundError, ProcessLookupError):
         return None
     peak_kib = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
     command = b" ".join(words).decode(errors="replace").strip()
-    return Process(pid, command, user + system, reaped_user + reaped_system, peak_kib * 1024)
+    return Process(pid, name, command, user + system, reaped_user + reaped_system, peak_kib * 1024)

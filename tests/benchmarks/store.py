@@ -8,12 +8,12 @@ import psycopg
 
 POLL_S = 0.05
 
-UNSETTLED_POINTS = """
+WAITING_POINTS = """
     SELECT coalesce(sum(journal.points), 0)
     FROM sextant.journal
-    LEFT JOIN sextant.journal_cursors AS settled
-        ON settled.writer = journal.writer AND settled.consumer = 'settler'
-    WHERE journal.sequence > coalesce(settled.sequence, -1)
+    LEFT JOIN sextant.journal_cursors AS done
+        ON done.writer = journal.writer AND done.consumer = %s
+    WHERE journal.sequence > coalesce(done.sequence, -1)
 """
 
 
@@ -26,7 +26,7 @@ STALE_RANGES = """
 
 def unsettled_points(url: str) -> int:
     """Return how many points wait in the journal."""
-    return _count(url, UNSETTLED_POINTS)
+    return _count(url, WAITING_POINTS, "settler")
 
 
 def sample_count(url: str) -> int:
@@ -36,7 +36,17 @@ def sample_count(url: str) -> int:
 
 def await_settled(url: str, *, timeout_s: float) -> None:
     """Wait until no point is unsettled."""
-    _await_none(url, UNSETTLED_POINTS, "points are still unsettled", timeout_s)
+    _await_none(url, WAITING_POINTS, "points are still unsettled", timeout_s, "settler")
+
+
+def await_evaluated(url: str, *, timeout_s: float) -> None:
+    """Wait until rules have seen every point."""
+    _await_none(url, WAITING_POINTS, "points are still to be evaluated", timeout_s, "alerts")
+
+
+def alert_count(url: str) -> int:
+    """Return how many episodes there were."""
+    return _count(url, "SELECT count(*) FROM sextant.alerts")
 
 
 def await_refreshed(url: str, *, timeout_s: float) -> None:
@@ -44,17 +54,17 @@ def await_refreshed(url: str, *, timeout_s: float) -> None:
     _await_none(url, STALE_RANGES, "ranges are still stale", timeout_s)
 
 
-def _await_none(url: str, query: LiteralString, what: str, timeout_s: float) -> None:
+def _await_none(url: str, query: LiteralString, what: str, timeout_s: float, *parameters: str) -> None:
     deadline_s = time.monotonic() + timeout_s
-    while (count := _count(url, query)) > 0:
+    while (count := _count(url, query, *parameters)) > 0:
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"{count} {what} after {timeout_s:.0f} s")
         time.sleep(POLL_S)
 
 
-def _count(url: str, query: LiteralString) -> int:
+def _count(url: str, query: LiteralString, *parameters: str) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute(query).fetchone()
+        row = connection.execute(query, parameters).fetchone()
         assert row is not None
         return int(row[0])
 

@@ -96,6 +96,14 @@ def in_range(points: Columns, start_us: int, end_us: int) -> Columns:
     return points.take((points.ts_us >= start_us) & (points.ts_us < end_us))
 
 
+def rows_of(points: Columns, series_ids: Int32s) -> tuple[Int64s, Int64s]:
+    """Which rows of `points`, sorted by series, are of `series_ids`, in their order, and how many each of them has."""
+    starts = np.searchsorted(points.series_ids, series_ids, "left")
+    counts = np.searchsorted(points.series_ids, series_ids, "right") - starts
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(int(counts.sum())), counts
+
+
 def overriding(settled: Columns, newer: Columns) -> Columns:
     """Both together, a point of `newer` replacing one of `settled` at the same (series, ts); sorted."""
     return keep_last(concat_columns([settled, newer]))

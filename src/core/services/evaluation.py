@@ -16,6 +16,14 @@ from ports.driven.sample_reader import SampleReader
 
 POINTS_MAX: Final = 4_000_000
 """An outage's backlog is caught up in few transactions, so that what fired and resolved within it pages nobody."""
+BEHIND_POINTS: Final = POINTS_MAX // 2
+"""A round that took this many had a backlog to catch up with, and another follows at once."""
+BEHIND_BLOCKS: Final = 10_000
+"""The same for small blocks, of which a round takes 20,000 of each stream."""
+REST_SHARE: Final = 4.0
+"""A round that took long is followed by four times as long a rest: evaluation is to take a fifth of a core."""
+REST_S_MAX: Final = 0.3
+"""What fires is to be known within a second, the round itself included."""
 SILENCE_EVERY_US: Final = SECOND_US
 
 
@@ -69,7 +77,7 @@ class EvaluationService:
 
     async def round(self) -> tuple[Evaluated, float]:
         """Takes what was appended since the last round; returns what it did and how long to wait before the next."""
-        started_s = self._clock.monotonic_s()
+        started_s, asked_us = self._clock.monotonic_s(), self._clock.now_us()
         idle = self._evaluator is not None and self._evaluator.is_idle
         taken = await self._term.take(points_max=POINTS_MAX, skip_at=self._revision if idle else None)
         evaluator = await self._current(taken)
@@ -79,9 +87,10 @@ class EvaluationService:
         now_us = self._clock.now_us()
         evaluator.observe(taken.blocks, now_us)
         evaluator.tick(now_us)
-        if not taken.blocks and now_us - self._silence_judged_us >= SILENCE_EVERY_US:
-            evaluator.judge_silence(now_us)
-            self._silence_judged_us = now_us
+        behind = points >= BEHIND_POINTS or len(taken.blocks) >= BEHIND_BLOCKS
+        if not behind and asked_us - self._silence_judged_us >= SILENCE_EVERY_US:
+            evaluator.judge_silence(asked_us)  # of then: what was acknowledged since is not known yet
+            self._silence_judged_us = asked_us
         effects = evaluator.effects(now_us)
         if taken.positions or effects.states or effects.episodes:
             await self._term.commit(taken, effects)
@@ -90,7 +99,8 @@ class EvaluationService:
         done = _summary(points, effects, truncated, self._clock.monotonic_s() - started_s)
         if points:
             self._telemetry.evaluated(points=points, took_s=done.took_s, fired=done.fired, resolved=done.resolved)
-        return done, 0.0 if points else self._poll_s
+        # Large rounds cost far less for each point than small ones, and ingest needs the processor too.
+        return done, 0.0 if behind else max(self._poll_s, min(REST_SHARE * done.took_s, REST_S_MAX))
 
     async def _current(self, taken: Taken) -> Evaluator:
         """The evaluator with the rules in force."""
@@ -108,6 +118,7 @@ class EvaluationService:
             self._evaluator.replace_rules(rules, stored, now_us)
         self._revision = taken.rules_revision
         self._whole_learned = False
+        self._past.ends_with(await self._term.last_series())
         return self._evaluator
 
     async def _learn(self, evaluator: Evaluator, taken: Taken) -> None:

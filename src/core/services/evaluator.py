@@ -132,9 +132,11 @@ class Evaluator:
                 line = line_of(compiled, info)
                 if compiled.is_instant:
                     self._bind_instant(compiled, info.series_id, line)
-                    newest[info.tenant_id].append(info.series_id)
+                    if not self._followed[info.series_id]:
+                        newest[info.tenant_id].append(info.series_id)
                 else:
                     bound[compiled.id].append((info.series_id, line))
+        self._followed[asked] = (self._flags[asked] & INSTANT) != 0
         windows: dict[int, list[tuple[WatchedRule, Int32s]]] = defaultdict(list)
         for rule_id, lines in bound.items():
             watched = self._watched[rule_id]
@@ -213,19 +215,17 @@ class Evaluator:
             self._active[series_id] = self._is_active(series_id)
 
     def _observe_watched(self, rule: WatchedRule, points: Columns, now_us: int) -> None:
-        readings = rule.observe(points, now_us)
+        compiled = rule.compiled
+        active = rule.numbers_of(self._targets.active_of(compiled.id))
+        readings = rule.observe(points, now_us, active)
         if len(readings) == 0:
             return
-        compiled = rule.compiled
         levels = compiled.levels(readings.values)
         starts = np.append(0, np.flatnonzero(readings.lines[1:] != readings.lines[:-1]) + 1)
         worst = np.maximum.reduceat(levels, starts)
         ends = np.append(starts[1:], len(readings))
         numbers = readings.lines[starts]
-        notable = worst >= Level.WARNING
-        active = rule.numbers_of(self._targets.active_of(compiled.id))
-        if active:
-            notable |= np.isin(numbers, active)
+        notable = (worst >= Level.WARNING) | np.isin(numbers, active)
         for number, start, end in zip(
             numbers[notable].tolist(), starts[notable].tolist(), ends[notable].tolist(), strict=True
         ):
@@ -267,10 +267,12 @@ class Evaluator:
         more = max(size, 2 * have) - have
         if have == 0:
             self._flags, self._active = np.empty(0, np.uint8), np.empty(0, np.bool_)
+            self._followed = np.empty(0, np.bool_)  # the newest instant is known, whatever rules come and go
             self._high, self._low = np.empty(0, np.float64), np.empty(0, np.float64)
         self._last_us = np.append(self._last_us, np.full(more, -1, np.int64))
         self._flags = np.append(self._flags, np.zeros(more, np.uint8))
         self._active = np.append(self._active, np.zeros(more, np.bool_))
+        self._followed = np.append(self._followed, np.zeros(more, np.bool_))
         self._high = np.append(self._high, np.full(more, np.inf))
         self._low = np.append(self._low, np.full(more, -np.inf))
 

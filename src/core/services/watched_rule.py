@@ -12,13 +12,31 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from core.domain.columns import Bools, Columns, Float64s, Int32s, Int64s, concat_columns, empty_columns, keep_last
+from core.domain.columns import (
+    Bools,
+    Columns,
+    Float64s,
+    Int32s,
+    Int64s,
+    concat_columns,
+    empty_columns,
+    keep_last,
+    rows_of,
+)
 from core.domain.compiled_rule import CompiledRule
+from core.domain.definitions import Aggregation
 from core.domain.windows import Readings, readings_of
 
 POINTS_MAX: Final = 20_000_000
 """Samples one rule may keep, 320 MB: past it the oldest go, and windows reach less far back."""
 NEVER_US: Final = -1
+BETWEEN: Final = frozenset(Aggregation) - {
+    Aggregation.SUM,
+    Aggregation.COUNT,
+    Aggregation.RATE,
+    Aggregation.INCREASE,
+}
+"""Whose value lies between the least and the greatest sample."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -73,8 +91,9 @@ class WatchedRule:
             np.append(self._point_lines, lines),
         )
 
-    def observe(self, points: Columns, now_us: int) -> Readings:
-        """Takes new samples, sorted by (series, ts), and returns what is due by `now_us`."""
+    def observe(self, points: Columns, now_us: int, active: Sequence[int]) -> Readings:
+        """Takes new samples, sorted by (series, ts), and returns what is due by `now_us`; of lines that are not among
+        `active`, only where it may matter."""
         rows, lines = self._mine(points)
         until_us = now_us - self.compiled.delay_us if self.compiled.delay_us else np.iinfo(np.int64).max
         touched = np.zeros(len(self.lines), np.bool_)
@@ -88,16 +107,34 @@ class WatchedRule:
         others = self._points.take(~mine), self._point_lines[~mine]
         merged = keep_last(concat_columns([self._points if mine.all() else self._points.take(mine), rows]))
         merged_lines = self._lines_of(merged)
-        rule = self.compiled
-        readings = readings_of(
-            merged, merged_lines, rule.rule.aggregation, rule.window_us, self._evaluated_us, int(until_us)
-        )
-        np.maximum.at(self._evaluated_us, readings.lines, readings.ts_us)
+        readings = self._judged(merged, merged_lines, int(until_us), active)
         keep = self._reachable(merged, merged_lines)
         self._points = concat_columns([others[0], merged.take(keep)])
         self._point_lines = np.append(others[1], merged_lines[keep])
         self._bound()
         return readings
+
+    def _judged(self, merged: Columns, lines: Int32s, until_us: int, active: Sequence[int]) -> Readings:
+        """What is due of `merged`, and has now been evaluated."""
+        aggregation, window_us = self.compiled.rule.aggregation, self.compiled.window_us
+        loud = self._loud(merged, lines, active)
+        passed = ~loud & (merged.ts_us <= until_us)
+        readings = readings_of(merged.take(loud), lines[loud], aggregation, window_us, self._evaluated_us, until_us)
+        np.maximum.at(self._evaluated_us, readings.lines, readings.ts_us)
+        np.maximum.at(self._evaluated_us, lines[passed], merged.ts_us[passed])
+        return readings
+
+    def _loud(self, merged: Columns, lines: Int32s, active: Sequence[int]) -> Bools:
+        """The rows of lines that must be looked at: others have no sample past a threshold, so no average, percentile
+        or extreme of theirs is past it either."""
+        if self.compiled.rule.aggregation not in BETWEEN:
+            return np.ones(len(merged), np.bool_)
+        low, high = self.compiled.quiet_band()
+        loud = np.zeros(len(self.lines), np.bool_)
+        loud[lines[(merged.values >= high) | (merged.values <= low)]] = True
+        loud[list(active)] = True
+        rows: Bools = loud[lines]
+        return rows
 
     def numbers_of(self, keys: Iterable[str]) -> list[int]:
         """The numbers of the lines with these keys, as far as they are the rule's."""
@@ -111,10 +148,7 @@ class WatchedRule:
         """The rows of the rule's series, and the line of each."""
         if len(points) == 0 or len(self._series_ids) == 0:
             return empty_columns(), np.empty(0, np.int32)
-        starts = np.searchsorted(points.series_ids, self._series_ids, "left")
-        counts = np.searchsorted(points.series_ids, self._series_ids, "right") - starts
-        before = np.cumsum(counts) - counts
-        rows = np.repeat(starts - before, counts) + np.arange(int(counts.sum()))
+        rows, counts = rows_of(points, self._series_ids)
         return points.take(rows), np.repeat(self._series_lines, counts)
 
     def _lines_of(self, points: Columns) -> Int32s:

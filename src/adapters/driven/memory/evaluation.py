@@ -80,6 +80,10 @@ class MemoryTerm:
         """All series of one metric."""
         return [_info(row) for row in self._database.series_of(tenant_id) if row.identity.name == name]
 
+    async def last_series(self) -> int:
+        """The highest id of any series."""
+        return max(self._database.series, default=0)
+
     async def take(self, *, points_max: int, skip_at: int | None) -> Taken:
         """What was appended and not committed yet."""
         self._check()

@@ -24,6 +24,13 @@ PULSE_TIMEOUT_S: Final = 2.5
 """With the interval and a caller's own work this keeps a 503 within 5 s of a freeze."""
 RETRY_AFTER_S: Final = 2.0
 """A restart of PostgreSQL takes about this long."""
+LOST_AFTER: Final = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""A machine that is gone without a word loses its locks after 25 s; PostgreSQL by itself would wait for two hours."""
 
 Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
 
@@ -155,7 +162,7 @@ async def open_database(
     url: str, *, pool_size: int, connect_timeout_s: float, application_name: str
 ) -> AsyncIterator[Database]:
     """Opens a pool of `pool_size` connections; raises `Unavailable` where the server cannot be reached."""
-    session = {"application_name": application_name, "timezone": "UTC"}
+    session = {"application_name": application_name, "timezone": "UTC", **LOST_AFTER}
     with translated_errors(None):
         pool = await asyncpg.create_pool(
             url,

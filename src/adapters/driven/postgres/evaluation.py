@@ -104,6 +104,12 @@ class PostgresTerm:
         async with self._database.transaction(Role.KEEPER) as connection:
             return [_series(row) for row in await connection.fetch(SQL["series_of"], tenant_id, name)]
 
+    async def last_series(self) -> int:
+        """See `Term.last_series`."""
+        async with self._database.transaction(Role.KEEPER) as connection:
+            last: int = await connection.fetchval(SQL["last_series"])
+            return last
+
     async def take(self, *, points_max: int, skip_at: int | None) -> Taken:
         """See `Term.take`."""
         async with self._database.transaction(Role.KEEPER) as connection:

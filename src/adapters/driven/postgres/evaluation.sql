@@ -42,6 +42,10 @@ SELECT id, tenant_id, name, labels FROM sextant.series WHERE id = ANY ($1::integ
 -- All series of one metric.
 SELECT id, tenant_id, name, labels FROM sextant.series WHERE tenant_id = $1 AND name = $2
 
+-- name: last_series
+-- The highest id of any series.
+SELECT coalesce(max(id), 0) FROM sextant.series
+
 -- name: unread
 -- Blocks past the cursor, in commit order as far as commits did not overlap; each stream's without gaps.
 SELECT j.writer, j.sequence, j.points

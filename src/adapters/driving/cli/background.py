@@ -1,14 +1,19 @@
 """Background work as a command or as a child process of `sextant serve`: until SIGTERM or SIGINT."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from adapters.driving.cli.program import Program
 from adapters.runtime.settings import Settings
 
 Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
 """Works until the event is set."""
+ALERTS_NICENESS: Final = 5
+"""Where all processors are busy a request is answered first: evaluation takes a third of what others get, and what it
+takes later it takes in larger rounds, which cost less."""
 
 
 def keep_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
@@ -18,6 +23,7 @@ def keep_in_child(program: Program, settings: Settings, parent_pid: int) -> None
 
 def alert_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
     """The process that evaluates rules and tells people."""
+    os.nice(ALERTS_NICENESS)
     _in_child("alerts", program.alerts, settings, parent_pid)
 
 
