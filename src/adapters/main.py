@@ -15,6 +15,7 @@ from adapters.driving.cli.alerts import alerts_app
 from adapters.driving.cli.audit import audit_app
 from adapters.driving.cli.configuration import settings_in_force
 from adapters.driving.cli.demo import demo
+from adapters.driving.cli.explain import explain
 from adapters.driving.cli.keep import keep
 from adapters.driving.cli.key import key_app
 from adapters.driving.cli.migrate import migrate
@@ -166,6 +167,7 @@ def command_line() -> App:
     app.command(audit_app())
     app.command(tenant_app())
     app.command(key_app())
+    app.command(explain)
     app.command(settings_in_force, name="settings")
     return app
 
