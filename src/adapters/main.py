@@ -15,6 +15,7 @@ from adapters.driving.cli.alerts import alerts_app
 from adapters.driving.cli.audit import audit_app
 from adapters.driving.cli.configuration import settings_in_force
 from adapters.driving.cli.demo import demo
+from adapters.driving.cli.detect import detect
 from adapters.driving.cli.explain import explain
 from adapters.driving.cli.keep import keep
 from adapters.driving.cli.key import key_app
@@ -157,6 +158,7 @@ def command_line() -> App:
     app.command(demo)
     app.command(agent)
     app.command(replay)
+    app.command(detect)
     app.command(keep)
     app.command(worker)
     app.command(migrate)
