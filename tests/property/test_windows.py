@@ -24,7 +24,9 @@ samples = st.lists(
 )
 
 
-def naive(rows: list[tuple[int, int, float]], aggregation: Aggregation, window: int, after: int) -> dict[tuple[int, int], float]:
+def naive(
+    rows: list[tuple[int, int, float]], aggregation: Aggregation, window: int, after: int
+) -> dict[tuple[int, int], float]:
     """By (line, instant) the aggregate of the window, one at a time."""
     stored = {(series, ts): value for series, ts, value in rows}
     found: dict[tuple[int, int], float] = {}
