@@ -7,6 +7,7 @@ import pytest
 
 from core.domain.head import JournalBlock
 from core.domain.points import Receipt
+from ports.driven.evaluation_store import CONSUMER
 from tests.support import oracle
 from tests.support.storages import RECENT_US, Row, Storage, Store, Tenancy, settle_all, unique
 
@@ -16,6 +17,12 @@ ALL = 1_000_000
 
 class EffectError(Exception):
     """What a consumer's own work may raise."""
+
+
+@pytest.fixture(autouse=True)
+async def _nobody_else_consumes(storage: Storage) -> None:
+    """Let evaluation go, which tests of it on the same database registered for good."""
+    await storage.consumers.unregister(CONSUMER)
 
 
 @pytest.fixture

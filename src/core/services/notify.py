@@ -29,7 +29,7 @@ PER_CHANNEL_MAX: Final = 4
 """Sent through one channel at once: receivers limit rates, and a slow one must not take all places."""
 IN_FLIGHT_MAX: Final = 256
 """Sent by one process at once; a message is some 100 kB at most."""
-LEASE_MARGIN_S: Final = 60.0
+LEASE_MARGIN_S: Final = 20.0
 """A lease outlasts sending by this, so that only the messages of a process that died are claimed again."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 300.0

@@ -73,11 +73,12 @@ class MemoryActionLimits:
         return row is not None and row.order.tenant_id == tenant_id and row.remediation.state in ENDED
 
     def _resolved(self, tenant_id: int, remediation_id: int) -> bool:
-        row = self._database.remediations.get(remediation_id)
-        if row is None or row.order.tenant_id != tenant_id:
+        remediation = self._database.remediations.get(remediation_id)
+        if remediation is None or remediation.order.tenant_id != tenant_id:
             return False
-        acted = any(action.remediation_id == remediation_id for action in self._database.remediation_actions.values())
-        alert = self._database.alerts.get(row.remediation.alert_id)
+        actions = self._database.remediation_actions.items()
+        acted = any(owner == tenant_id and row.remediation_id == remediation_id for (owner, _), row in actions)
+        alert = self._database.alerts.get(remediation.remediation.alert_id)
         return not acted and alert is not None and alert.alert.state is EpisodeState.RESOLVED
 
     def _taken(self, tenant_id: int, reservation: Reservation, now: datetime) -> Taken:
