@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
 from adapters.runtime.clock import SystemClock
@@ -15,7 +16,7 @@ from core.domain.times import HOUR_US, SECOND_US
 from core.services.evaluation import EvaluationService
 from ports.driven.evaluation_store import Effects, Term
 from ports.driven.remediation_store import Reservation
-from tests.support.storages import Row, Storage, Tenancy, settle_all
+from tests.support.storages import Row, Storage, Store, Tenancy, settle_all
 
 NOW_US = SystemClock().now_us() - 30 * SECOND_US
 NOTHING = Effects(states={}, episodes=())
@@ -108,6 +109,25 @@ async def test_a_crash_before_the_commit_loses_and_repeats_nothing(tenancy: Tena
     assert await evaluate(storage) == 0
     assert len(await alerts_of(tenancy)) == 1
     assert (await storage.keeping.status()).unevaluated_points == 0
+
+
+async def test_what_was_settled_first_leaves_the_journal_when_it_is_quiet(store: Store, tenancy: Tenancy) -> None:
+    """The settler deletes what all have passed; what it had moved earlier is deleted soon after it was evaluated."""
+    storage = tenancy.storage
+    await evaluate(storage)
+    await storage.rules.create(tenancy.id, RULE)
+    await tenancy.append(at(await tenancy.series(), 10.0))
+    await settle_all(storage)
+    async with storage.evaluation.lead() as term:
+        assert term is not None
+        service = evaluation(storage, term)
+        for _ in range(15):
+            await service.round()
+    if isinstance(store.place, str):
+        with psycopg.connect(store.place) as connection:
+            assert connection.execute("SELECT count(*) FROM sextant.journal").fetchone() == (0,)
+    else:
+        assert store.place.log.blocks == []
 
 
 @pytest.mark.usefixtures("two_transactions")

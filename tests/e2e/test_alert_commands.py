@@ -64,6 +64,7 @@ def test_an_alert_from_rule_to_proof(sextant: Sextant, client: httpx.Client, tmp
     remediation_id = str(asked["id"])
     assert f"approve {remediation_id}" in sextant("remediations", "show", remediation_id)
     assert "approved" in sextant("remediations", "approve", remediation_id, "--reason", "known leak")
+    _until(client, "/api/v1/remediations", alert=alert_id, state="verifying")
     _measure(client, 20.0)
     _until(client, "/api/v1/remediations", alert=alert_id, state="succeeded")
 

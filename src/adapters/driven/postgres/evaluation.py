@@ -29,6 +29,9 @@ from ports.driven.evaluation_store import (
     Term,
 )
 
+SWEEP_AFTER_LOOKS: Final = 10
+"""About a second of quiet: under steady ingest the next settle deletes what was passed."""
+
 SQL = load_queries(__package__, "evaluation.sql")
 
 _STATE: Final = msgspec.json.Decoder(AlertState)
@@ -66,6 +69,8 @@ class PostgresTerm:
     def __init__(self, database: Database, generation: int) -> None:
         self._database = database
         self._generation = generation
+        self._quiet_looks: int | None = None
+        """How often nothing was found since the last commit; None once the journal was swept."""
 
     async def rules(self) -> Sequence[ActiveRule]:
         """See `Term.rules`."""
@@ -116,6 +121,7 @@ class PostgresTerm:
             chosen = _within(await connection.fetch(SQL["unread"], CONSUMER), points_max)
             generation, revision = await connection.fetchrow(SQL["counters"])
             self._check(generation)
+            await self._sweep(connection, found=bool(chosen))
             skipped = skip_at is not None and revision == skip_at
             blocks = [] if skipped else await read_blocks(connection, chosen)
         positions: dict[int, int] = {}
@@ -131,8 +137,18 @@ class PostgresTerm:
             self._check(generation)
             await _EffectWriter(connection).write(effects)
             if taken.positions:
+                self._quiet_looks = 0
                 columns = list(taken.positions), list(taken.positions.values())
                 await connection.execute(JOURNAL_SQL["move_cursors"], CONSUMER, *columns)
+
+    async def _sweep(self, connection: Connection, *, found: bool) -> None:
+        """Once it is quiet: what the settler had moved before it was evaluated is nobody's any more."""
+        if found or self._quiet_looks is None:
+            return
+        self._quiet_looks += 1
+        if self._quiet_looks == SWEEP_AFTER_LOOKS:
+            await connection.execute(SQL["sweep"])
+            self._quiet_looks = None
 
     def _check(self, generation: int) -> None:
         if generation != self._generation:

@@ -60,6 +60,22 @@ CROSS JOIN LATERAL (
 ) j
 ORDER BY j.commit_order, j.writer, j.sequence
 
+-- name: sweep
+-- Deletes blocks that every consumer has passed, where evaluation was the last to; the settler, which deletes most, is not
+-- waited for.
+WITH passed AS (
+    SELECT stream.writer, min(coalesce(c.sequence, 0)) AS sequence
+    FROM (SELECT DISTINCT writer FROM sextant.journal) stream
+    CROSS JOIN sextant.journal_consumers n
+    LEFT JOIN sextant.journal_cursors c ON c.consumer = n.consumer AND c.writer = stream.writer
+    GROUP BY stream.writer
+), gone AS (
+    SELECT j.writer, j.sequence
+    FROM sextant.journal j JOIN passed ON passed.writer = j.writer AND j.sequence <= passed.sequence
+    FOR UPDATE OF j SKIP LOCKED
+)
+DELETE FROM sextant.journal j USING gone WHERE j.writer = gone.writer AND j.sequence = gone.sequence
+
 -- name: counters
 -- The term in force, and the count of changes of rules.
 SELECT l.generation, r.revision FROM sextant.alert_leader l CROSS JOIN sextant.alert_revision r
