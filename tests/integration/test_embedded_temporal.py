@@ -48,6 +48,11 @@ def wait_until(holds: Callable[[], object], timeout_s: float = 20) -> None:
         time.sleep(0.01)
 
 
+def temporals() -> list[psutil.Process]:
+    """The servers among this process' children, which may be many in a whole test run."""
+    return [child for child in psutil.Process().children() if child.name() == "temporal"]
+
+
 async def client_of(address: str) -> Client:
     """A client of the server."""
     return await connect_temporal(TemporalSettings(address=address))
@@ -95,6 +100,7 @@ def test_another_port_is_taken_where_somebody_else_has_it(tmp_path: Path) -> Non
     with run_embedded_temporal(tmp_path) as server:
         address = server.address
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the server's own connections are hardly over
         taken.bind(("127.0.0.1", int(address.rpartition(":")[2])))
         taken.listen()
         with (
@@ -143,11 +149,11 @@ async def test_a_supervised_server_is_started_again_where_it_was(tmp_path: Path)
     with supervised_temporal(tmp_path) as address:
         client = await client_of(address)
         await client.start_workflow("remediation", id="one", task_queue="nobody")
-        (server,) = psutil.Process().children()
+        (server,) = temporals()
         server.kill()
-        wait_until(lambda: any(child.pid != server.pid for child in psutil.Process().children()))
+        wait_until(lambda: any(child.pid != server.pid for child in temporals()))
         await client.get_workflow_handle("one").describe()
-    assert not [child for child in psutil.Process().children() if child.name() == "temporal"]
+    assert temporals() == []
     with pytest.raises(Unavailable, match=rf"cannot connect to Temporal at {address}: Connection refused"):
         await client_of(address)
 
