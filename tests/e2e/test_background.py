@@ -61,7 +61,7 @@ def test_every_process_comes_up_and_is_replaced(tmp_path: Path) -> None:
         assert status_of(program)["temporal"] == shown[1]
         family = program.family()
         assert program.stop() == 0
-        assert not any(map(is_alive, family))
+        wait_until(lambda: not any(map(is_alive, family)), WAIT_S)  # helpers of multiprocessing end last
 
 
 def test_a_temporal_that_is_away_is_waited_for(tmp_path: Path) -> None:

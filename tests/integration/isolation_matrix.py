@@ -150,7 +150,7 @@ def _alerts(path: str, subject: Subject) -> Request:
 
 def _rule(path: str, subject: Subject) -> Request:
     rule = {"name": subject.metric, "metric": subject.metric, "warning": 1, "labels": {"a": subject.value}}
-    return Request(_named(path, subject), {}, {**rule, "channels": [subject.channel], "remediation": subject.policy})
+    return Request(_named(path, subject), {}, {**rule, "channels": [subject.channel]})
 
 
 def _own_rule(path: str, subject: Subject) -> Request:

@@ -79,7 +79,8 @@ async def test_no_hostile_address_is_taken(
         made = await client.post(path, json=body(good))
         assert made.status_code == 201, made.text
         changed = f"{path}/{made.json()['id']}"
-        addresses = hostile_hosts() if field == "host" else hostile_urls(canary.port)
+        # Some 490 there are: the guard's and the notifiers' own suites take all of them, each of these every third.
+        addresses = hostile_hosts() if field == "host" else hostile_urls(canary.port)[::3]
         assert len(addresses) >= 150
         limit = asyncio.Semaphore(SEVERAL)
 
