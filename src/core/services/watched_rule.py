@@ -15,7 +15,6 @@ import numpy as np
 from core.domain.columns import (
     Bools,
     Columns,
-    Float64s,
     Int32s,
     Int64s,
     concat_columns,
@@ -171,9 +170,3 @@ class WatchedRule:
             oldest_us = np.partition(self._points.ts_us, excess)[excess]
             keep = self._points.ts_us >= oldest_us
             self._points, self._point_lines = self._points.take(keep), self._point_lines[keep]
-
-
-def values_of(readings: Readings, line: int) -> tuple[Int64s, Float64s]:
-    """The instants and values of one line."""
-    start, end = np.searchsorted(readings.lines, [line, line + 1])
-    return readings.ts_us[start:end], readings.values[start:end]
