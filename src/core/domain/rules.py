@@ -6,8 +6,9 @@ with, in microseconds and arrays, is `core.domain.compiled_rule`.
 
 import enum
 import hashlib
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -89,6 +90,8 @@ class RuleOrigin(enum.Enum):
     API = "api"
     DEFINITION = "definition"
     """It is a metric definition's `alert_threshold`, and changes with it."""
+    DETECTION = "detection"
+    """It watches the risks that detection publishes, and changes with detection's settings."""
 
 
 class AlertRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
@@ -227,6 +230,13 @@ def definition_rule_name(metric: str) -> str:
         return name
     digest = hashlib.sha256(metric.encode()).hexdigest()[:16]
     return f"{name[: NAME_CHARS_MAX - 17]}~{digest}"
+
+
+def detection_rule_names(name: str) -> Iterator[str]:
+    """What the rule that follows detection's settings may be called, best first: a tenant's own rules keep theirs."""
+    yield name
+    yield f"{name} (detection)"
+    yield from (f"{name} (detection {number})" for number in itertools.count(2))
 
 
 def check_labels(field: str, labels: Mapping[str, str]) -> None:
