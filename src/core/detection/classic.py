@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from core.detection.scaling import ROUNDING, Floats, Instants, finite_rows, scaled
+from core.domain.columns import Bools
 from core.domain.times import HOUR_US, TimeRange
 
 
@@ -32,6 +33,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """In [0, 1]."""
     window: TimeRange
     """From the first row looked at to just after the last."""
+    baseline_window: TimeRange
+    """The rows that `baseline` is of: those of the first window, the spikes' baseline, or all."""
+    observed_window: TimeRange
+    """The rows that `observed` is of: the last window, or all."""
     baseline: float
     """In the unit of the values: the first window's standard deviation; the mean; the line's start."""
     observed: float
@@ -99,7 +104,8 @@ def variance_escalation(
     full = np.flatnonzero((counts >= 2) & (counts >= chosen.fill_min * counts.max(initial=0)))
     if len(full) < 2:
         return None
-    first, last = (_deviation(small[starts[place] : starts[place] + counts[place]]) for place in full[[0, -1]])
+    ends = [slice(starts[place], starts[place] + counts[place]) for place in full[[0, -1]]]
+    first, last = (_deviation(small[rows]) for rows in ends)
     if last == 0.0 or (first > 0.0 and (last / first) ** 2 <= 1.0 + chosen.increase_min):
         return None
     ratio = (last / first) ** 2 if first > 0.0 else math.inf
@@ -107,6 +113,8 @@ def variance_escalation(
         detector=Classic.VARIANCE,
         risk=min(1.0, (ratio - 1.0) / chosen.increase_full),
         window=_span(ts_us),
+        baseline_window=_span(ts_us[ends[0]]),
+        observed_window=_span(ts_us[ends[1]]),
         baseline=_grown(first, exponent),
         observed=_grown(last, exponent),
         count=len(full),
@@ -122,12 +130,11 @@ def spikes(ts_us: Instants, values: Floats, parameters: SpikeParameters | None =
     chosen = parameters or SpikeParameters()
     ts_us, values = finite_rows(ts_us, values)
     small, exponent = scaled(values)
-    baseline = small[: math.ceil(len(small) * chosen.baseline_share)]
-    if len(baseline) < ROWS_MIN:
+    baseline_rows = math.ceil(len(small) * chosen.baseline_share)
+    if baseline_rows < ROWS_MIN:
         return None
-    mean, deviation = float(baseline.mean()), _deviation(baseline)
-    above = small > mean + max(chosen.deviations * deviation, ROUNDING)
-    count = int(above.sum())
+    mean, deviation = _usual(small[:baseline_rows])
+    count = int(_above(small, mean, deviation, chosen).sum())
     if not count:
         return None
     largest = float(small.max())
@@ -138,11 +145,21 @@ def spikes(ts_us: Instants, values: Floats, parameters: SpikeParameters | None =
         detector=Classic.SPIKE,
         risk=0.5 * frequency + 0.5 * min(1.0, height / chosen.deviations_full),
         window=_span(ts_us),
+        baseline_window=_span(ts_us[:baseline_rows]),
+        observed_window=_span(ts_us),
         baseline=_grown(mean, exponent),
         observed=_grown(largest, exponent),
         count=count,
         phrase=f"spiked {times} up to {_grown(largest, exponent):.6g}",
     )
+
+
+def spike_rows(values: Floats, parameters: SpikeParameters | None = None) -> Bools:
+    """Which of `values`, finite and in order of time, are the spikes that `spikes` counts: bool, shape (n,)."""
+    chosen = parameters or SpikeParameters()
+    small, _ = scaled(values)
+    mean, deviation = _usual(small[: math.ceil(len(small) * chosen.baseline_share)])
+    return _above(small, mean, deviation, chosen)
 
 
 def trend(ts_us: Instants, values: Floats, parameters: TrendParameters | None = None) -> Finding | None:
@@ -167,6 +184,8 @@ def trend(ts_us: Instants, values: Floats, parameters: TrendParameters | None = 
         detector=Classic.TREND,
         risk=min(1.0, increase / chosen.increase_full),
         window=_span(ts_us),
+        baseline_window=_span(ts_us),
+        observed_window=_span(ts_us),
         baseline=_grown(start, exponent),
         observed=_grown(start + rise, exponent),
         count=len(small),
@@ -178,6 +197,15 @@ def classic_three(ts_us: Instants, values: Floats) -> list[Finding]:
     """The findings of all three with their defaults, the highest risk first."""
     found = (detect(ts_us, values) for detect in (variance_escalation, spikes, trend))
     return sorted((finding for finding in found if finding is not None), key=lambda finding: -finding.risk)
+
+
+def _usual(small: Floats) -> tuple[float, float]:
+    """The mean and the deviation."""
+    return float(small.mean()), _deviation(small)
+
+
+def _above(small: Floats, mean: float, deviation: float, chosen: SpikeParameters) -> Bools:
+    return small > mean + max(chosen.deviations * deviation, ROUNDING)
 
 
 def _deviation(small: Floats) -> float:

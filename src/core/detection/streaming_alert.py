@@ -41,12 +41,15 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     usual_high: float
     """The band of the statistic in the baseline; both in the unit of the values."""
 
+    @property
+    def phrase(self) -> str:
+        """The finding in words, without the series and the risk."""
+        statistic, low, high = (f"{number:.6g}" for number in (self.statistic, self.usual_low, self.usual_high))
+        return f"{_PHRASES[self.component]} {statistic}, usually {low} to {high}"
+
     def text(self, series: str) -> str:
-        """The finding in words."""
-        return (
-            f"{series} {_PHRASES[self.component]} {self.statistic:.6g}, usually {self.usual_low:.6g} to "
-            f"{self.usual_high:.6g} (risk {self.risk:.2f})"
-        )
+        """The finding in words: ``cpu value 97.1, usually 20.4 to 61.8 (risk 0.83)``."""
+        return f"{series} {self.phrase} (risk {self.risk:.2f})"
 
 
 _PHRASES: Final = {
