@@ -1,24 +1,28 @@
-"""The composition root: the only module that names concrete services and adapters."""
+"""The composition root: with `adapters.background` the only module that names concrete services and adapters."""
 
 import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from typing import Final
 
 import msgspec
-import structlog
 
-from adapters.driven.pagerduty.notifier import PagerDutyNotifier
 from adapters.driven.postgres.action_limits import PostgresActionLimits
 from adapters.driven.postgres.alerts import PostgresAlertStore
 from adapters.driven.postgres.audit import PostgresAuditLog
 from adapters.driven.postgres.catalog import PostgresSeriesCatalog
 from adapters.driven.postgres.channels import PostgresChannelStore
 from adapters.driven.postgres.database import Database, Role, open_database
+from adapters.driven.postgres.dependencies import PostgresDependencyStore
+from adapters.driven.postgres.detection import PostgresDetectionStore
+from adapters.driven.postgres.detection_runs import PostgresDetectionRuns
 from adapters.driven.postgres.evaluation import PostgresEvaluationStore
+from adapters.driven.postgres.events import PostgresEventStore
+from adapters.driven.postgres.incident_work import PostgresIncidentWork
+from adapters.driven.postgres.incidents import PostgresIncidentStore
 from adapters.driven.postgres.journal import JournalBounds, PostgresConsumers, PostgresJournal
 from adapters.driven.postgres.keeping import PostgresKeeping
 from adapters.driven.postgres.migration_files import MigrationReport, migration_files, migrations_directory
@@ -31,22 +35,17 @@ from adapters.driven.postgres.remediations import PostgresRemediationOutbox, Pos
 from adapters.driven.postgres.rules import PostgresRuleStore
 from adapters.driven.postgres.server_secrets import PostgresServerSecrets
 from adapters.driven.postgres.silences import PostgresSilenceStore
+from adapters.driven.postgres.synthetic import PostgresSyntheticPurger, PostgresSyntheticStore
 from adapters.driven.postgres.tenants import PostgresDefinitionStore, PostgresKeyStore, PostgresTenantStore
-from adapters.driven.slack.notifier import SlackNotifier
-from adapters.driven.smtp.notifier import SmtpNotifier
 from adapters.driven.temporal.engine import workflow_engine
 from adapters.driven.timescale.keeping import TimescaleKeeping
 from adapters.driven.timescale.reader import TimescaleSampleReader
-from adapters.driven.webhook.notifier import WebhookNotifier
-from adapters.driving.background.notify_loop import NotifyLoop
+from adapters.driven.timescale.synthetic import TimescaleSyntheticPurger
 from adapters.runtime.clock import SystemClock
 from adapters.runtime.outbound import OutboundClient
 from adapters.runtime.pause import AsyncioPause
-from adapters.runtime.rounds import run_rounds, wait_for_stop
 from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
-from core.domain.errors import Unavailable
-from core.domain.notifications import EmailConfig, PagerDutyConfig, SlackConfig, WebhookConfig
 from core.domain.tenants import Limits
 from core.services.administration import AdministrationService, DefinitionService
 from core.services.alerting import AlertService, RuleService
@@ -54,24 +53,24 @@ from core.services.audit import AuditService
 from core.services.authentication import AuthenticationService
 from core.services.backtest import BacktestService
 from core.services.channels import ChannelService
-from core.services.dispatch import DispatchService
-from core.services.escalation import Escalation
-from core.services.evaluation import Evaluated, EvaluationService
+from core.services.detection import DetectionService
+from core.services.events import EventService
 from core.services.health import HealthService
+from core.services.incidents import IncidentService
 from core.services.ingest import IngestService
-from core.services.keeper import AWAY_S, KeeperPlan, KeeperService
-from core.services.notify import NotifyPlan, NotifyService
 from core.services.policies import Policies
 from core.services.query import QueryService
 from core.services.remediation import RemediationService
 from core.services.remediation_policies import PolicyService
-from core.services.remediation_work import RemediationWorkService
 from core.services.silences import SilenceService
 from ports.driven.alerting_store import AlertStore, ChannelStore, RuleStore, SilenceStore
 from ports.driven.audit_log import AuditLog
 from ports.driven.clock import Clock
 from ports.driven.definition_store import DefinitionStore
+from ports.driven.detection_store import DetectionRuns, DetectionStore
 from ports.driven.evaluation_store import EvaluationStore
+from ports.driven.event_store import DependencyStore, EventStore
+from ports.driven.incident_store import IncidentStore, IncidentWork
 from ports.driven.journal import Journal, JournalConsumers
 from ports.driven.keeping import Keeping
 from ports.driven.notification_store import NotificationOutbox, NotificationStore
@@ -80,20 +79,12 @@ from ports.driven.remediation_store import ActionLimits, PolicyStore, Remediatio
 from ports.driven.sample_reader import SampleReader
 from ports.driven.series_catalog import SeriesCatalog
 from ports.driven.server_secrets import ServerSecrets
+from ports.driven.synthetic_store import SyntheticPurger, SyntheticStore
 from ports.driven.tenant_store import KeyStore, TenantStore
 from ports.driving.services import Services
 
 WAITING_COMMITS: Final = 8
 """Points that may wait for the journal, in full commits: about 100 ms of work at full speed."""
-
-KEEPER_POOL_SIZE: Final = 3
-"""The keeper does one thing at a time; a refresh holds a second connection."""
-ALERTS_POOL_SIZE: Final = 8
-"""Leading holds one, evaluating up to three, the notifier the others."""
-STANDBY_S: Final = 0.5
-"""How often a process that does not evaluate looks whether the one that does is gone."""
-
-log = structlog.get_logger(__name__)
 
 
 class Storage(msgspec.Struct, frozen=True, eq=False):
@@ -121,6 +112,14 @@ class Storage(msgspec.Struct, frozen=True, eq=False):
     action_limits: ActionLimits
     audit_log: AuditLog
     server_secrets: ServerSecrets
+    events: EventStore
+    dependencies: DependencyStore
+    synthetic: SyntheticStore
+    synthetic_purger: SyntheticPurger
+    detection: DetectionStore
+    detection_runs: DetectionRuns
+    incidents: IncidentStore
+    incident_work: IncidentWork
     clock: Clock
 
 
@@ -176,6 +175,14 @@ async def open_storage(
                 action_limits=PostgresActionLimits(database),
                 audit_log=PostgresAuditLog(database),
                 server_secrets=PostgresServerSecrets(database),
+                events=PostgresEventStore(database),
+                dependencies=PostgresDependencyStore(database),
+                synthetic=PostgresSyntheticStore(database),
+                synthetic_purger=TimescaleSyntheticPurger(database) if timescale else PostgresSyntheticPurger(database),
+                detection=PostgresDetectionStore(database),
+                detection_runs=PostgresDetectionRuns(database),
+                incidents=PostgresIncidentStore(database),
+                incident_work=PostgresIncidentWork(database),
                 clock=now,
             )
         finally:
@@ -188,7 +195,7 @@ def open_services(settings: Settings, storage: Storage, telemetry: PrometheusTel
     counted = telemetry or PrometheusTelemetry()
     policies = Policies(storage.tenants, limits_of(settings), storage.clock)
     authentication = AuthenticationService(storage.keys, storage.clock)
-    clock, audit, guard = storage.clock, storage.audit_log, _outbound(settings)
+    clock, audit, guard = storage.clock, storage.audit_log, outbound_client(settings)
     engine = workflow_engine(settings.temporal)
     backtests = BacktestService(storage.reader, storage.channels, storage.silences, policies, clock)
     return Services(
@@ -224,10 +231,30 @@ def open_services(settings: Settings, storage: Storage, telemetry: PrometheusTel
             storage.remediations, storage.action_limits, engine, audit, storage.server_secrets, clock
         ),
         audit=AuditService(audit),
+        events=EventService(
+            storage.events,
+            storage.dependencies,
+            storage.synthetic,
+            audit,
+            clock,
+            future_skew_s=settings.ingest.future_skew_s,
+        ),
+        detections=DetectionService(
+            storage.detection,
+            storage.channels,
+            storage.policies,
+            storage.reader,
+            policies,
+            audit,
+            clock,
+            AsyncioPause(),
+        ),
+        incidents=IncidentService(storage.incidents, audit, clock),
     )
 
 
-def _outbound(settings: Settings) -> OutboundClient:
+def outbound_client(settings: Settings) -> OutboundClient:
+    """What asks addresses that tenants name."""
     outbound = settings.outbound
     allow = tuple(ip_network(network) for network in outbound.allow)
     return OutboundClient(allow, timeout_s=outbound.timeout_s, response_bytes_max=outbound.response_bytes_max)
@@ -256,155 +283,6 @@ def run_migrations(settings: Settings) -> MigrationReport:
 def schema_version() -> str:
     """The schema version that this program needs."""
     return max(file.number for file in migration_files(migrations_directory()))
-
-
-async def run_keeper(settings: Settings, stop: asyncio.Event) -> None:
-    """Works in the background until `stop`."""
-    telemetry = PrometheusTelemetry()
-    few = msgspec.structs.replace(settings.database, pool_size=KEEPER_POOL_SIZE)
-    async with AsyncExitStack() as opened:
-        storage = await _storage_once_there(opened, msgspec.structs.replace(settings, database=few), telemetry, stop)
-        if storage is None:
-            return
-        keeper = KeeperService(
-            storage.keeping,
-            KeeperPlan(
-                settle_points=settings.keeper.settle_points,
-                settle_age_s=settings.keeper.settle_age_s,
-                compress_after_days=settings.keeper.compress_after_days,
-            ),
-            storage.clock,
-            telemetry,
-        )
-        while not stop.is_set():
-            done, pause_s = await keeper.round()
-            if done.away is not None:
-                log.warning("keeper_waits", reason=done.away)
-            elif done.settled is not None:
-                facts = msgspec.structs.asdict(done.settled)
-                log.info("journal_settled", **facts, took_ms=round(done.took_s * 1_000))
-            elif done.refreshed or done.dropped or done.compressed:
-                log.info("store_kept", refreshed=done.refreshed, dropped=done.dropped, compressed=done.compressed)
-            if pause_s:
-                await wait_for_stop(stop, pause_s)
-
-
-async def run_alerts(settings: Settings, stop: asyncio.Event) -> None:
-    """Evaluates rules and tells people until `stop`."""
-    telemetry = PrometheusTelemetry()
-    pool = msgspec.structs.replace(settings.database, pool_size=ALERTS_POOL_SIZE)
-    async with AsyncExitStack() as opened:
-        storage = await _storage_once_there(opened, msgspec.structs.replace(settings, database=pool), telemetry, stop)
-        if storage is None:
-            return
-        client = _outbound(settings)
-        notify = NotifyService(
-            storage.notification_outbox,
-            storage.channels,
-            {
-                SlackConfig: SlackNotifier(client, storage.clock),
-                PagerDutyConfig: PagerDutyNotifier(client, storage.clock),
-                WebhookConfig: WebhookNotifier(client, storage.clock, public_url=settings.alerts.public_url or ""),
-                EmailConfig: SmtpNotifier(client, timeout_s=settings.outbound.timeout_s),
-            },
-            storage.clock,
-            telemetry,
-            NotifyPlan(group_wait_s=settings.alerts.group_wait_s, send_timeout_s=settings.outbound.timeout_s),
-        )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_evaluate(settings, storage, telemetry, stop))
-            tasks.create_task(NotifyLoop(notify).run(stop))
-
-
-async def _evaluate(settings: Settings, storage: Storage, telemetry: PrometheusTelemetry, stop: asyncio.Event) -> None:
-    """Leads whenever no other process does; after an error a new term begins from what is stored."""
-    while not stop.is_set():
-        try:
-            async with storage.evaluation.lead() as term:
-                if term is None:
-                    await wait_for_stop(stop, STANDBY_S)
-                    continue
-                log.info("evaluation_leads")
-                evaluation = EvaluationService(
-                    term,
-                    storage.reader,
-                    storage.clock,
-                    telemetry,
-                    poll_s=settings.alerts.poll_s,
-                    fresh_s=settings.alerts.fresh_s,
-                )
-                await run_rounds(evaluation.round, _report_evaluated, stop)
-        except Unavailable as error:
-            log.warning("evaluation_waits", reason=str(error))
-            await wait_for_stop(stop, AWAY_S)
-
-
-def _report_evaluated(done: Evaluated) -> None:
-    if done.truncated:
-        log.warning("alert_windows_truncated", rules=done.truncated)
-    if done.fired or done.escalated or done.resolved:
-        log.info(
-            "alerts_changed",
-            fired=done.fired,
-            escalated=done.escalated,
-            resolved=done.resolved,
-            remediations=done.remediations,
-            points=done.points,
-            took_ms=round(done.took_s * 1_000),
-        )
-
-
-async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Starts and carries out remediations until `stop`; the settings must name a Temporal."""
-    from adapters.driven.actions.runners import action_runners
-    from adapters.driving.temporal.worker import run_remediation
-
-    telemetry = PrometheusTelemetry()
-    async with AsyncExitStack() as opened:
-        storage = await _storage_once_there(opened, settings, telemetry, stop)
-        if storage is None:
-            return
-        worker = settings.worker
-        work = RemediationWorkService(
-            storage.remediations,
-            storage.policies,
-            storage.action_limits,
-            storage.audit_log,
-            action_runners(
-                _outbound(settings),
-                storage.clock,
-                commands=worker.commands,
-                kubeconfig=worker.kubeconfig,
-                kubernetes_in_cluster=worker.kubernetes_in_cluster,
-            ),
-            storage.reader,
-            Policies(storage.tenants, limits_of(settings), storage.clock),
-            Escalation(
-                storage.channels,
-                storage.notifications,
-                storage.server_secrets,
-                storage.clock,
-                settings.alerts.public_url,
-            ),
-            storage.clock,
-            trusted=worker.tenants,
-        )
-        engine = workflow_engine(settings.temporal)
-        dispatching = DispatchService(storage.remediation_outbox, engine, storage.clock)
-        await run_remediation(settings, work, dispatching, stop)
-
-
-async def _storage_once_there(
-    opened: AsyncExitStack, settings: Settings, telemetry: PrometheusTelemetry, stop: asyncio.Event
-) -> Storage | None:
-    """The storage, opened as soon as its database is there; None where `stop` comes first."""
-    while not stop.is_set():
-        try:
-            return await opened.enter_async_context(open_storage(settings, telemetry))
-        except Unavailable as error:
-            log.warning("database_awaited", reason=str(error))
-            await wait_for_stop(stop, AWAY_S)
-    return None
 
 
 async def _is_timescale(database: Database) -> bool:

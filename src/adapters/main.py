@@ -12,20 +12,27 @@ from cyclopts import App, CycloptsError
 
 from adapters.driving.cli.agent import agent
 from adapters.driving.cli.alerts import alerts_app
+from adapters.driving.cli.anomalies import anomalies_app
 from adapters.driving.cli.audit import audit_app
 from adapters.driving.cli.configuration import settings_in_force
 from adapters.driving.cli.demo import demo
+from adapters.driving.cli.dependencies import dependencies_app
 from adapters.driving.cli.detect import detect
+from adapters.driving.cli.detection import detection_app
+from adapters.driving.cli.events import events_app
 from adapters.driving.cli.explain import explain
+from adapters.driving.cli.incidents import incidents_app
 from adapters.driving.cli.keep import keep
 from adapters.driving.cli.key import key_app
 from adapters.driving.cli.migrate import migrate
 from adapters.driving.cli.output import CommandError, write_error
 from adapters.driving.cli.program import AsgiApp, Migrated, Operator, RemediationStatus
+from adapters.driving.cli.purge import purge
 from adapters.driving.cli.remediations import remediations_app
 from adapters.driving.cli.replay import replay
 from adapters.driving.cli.rules import rules_app
 from adapters.driving.cli.serve import serve
+from adapters.driving.cli.simulate import simulate
 from adapters.driving.cli.status import status
 from adapters.driving.cli.tenant import tenant_app
 from adapters.driving.cli.worker import worker
@@ -134,19 +141,25 @@ class SextantProgram:
 
     async def keep(self, settings: Settings, stop: asyncio.Event) -> None:
         """Settles, compresses and deletes in the background until `stop`."""
-        from adapters.bootstrap import run_keeper
+        from adapters.background import run_keeper
 
         await run_keeper(settings, stop)
 
     async def alerts(self, settings: Settings, stop: asyncio.Event) -> None:
         """Evaluates rules and tells people until `stop`."""
-        from adapters.bootstrap import run_alerts
+        from adapters.background import run_alerts
 
         await run_alerts(settings, stop)
 
+    async def detect(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Runs scheduled detection and joins signals to incidents until `stop`."""
+        from adapters.background import run_detection
+
+        await run_detection(settings, stop)
+
     async def work(self, settings: Settings, stop: asyncio.Event) -> None:
         """Starts and carries out remediations until `stop`."""
-        from adapters.bootstrap import run_worker
+        from adapters.background import run_worker
 
         await run_worker(settings, stop)
 
@@ -159,6 +172,13 @@ def command_line() -> App:
     app.command(agent)
     app.command(replay)
     app.command(detect)
+    app.command(detection_app())
+    app.command(anomalies_app())
+    app.command(incidents_app())
+    app.command(events_app())
+    app.command(dependencies_app())
+    app.command(simulate)
+    app.command(purge)
     app.command(keep)
     app.command(worker)
     app.command(migrate)

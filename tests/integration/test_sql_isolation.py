@@ -20,6 +20,7 @@ from tests.conftest import on_postgres, on_timescale_native, on_timescale_wasm
 from tests.integration.in_process import in_process
 from tests.support.alert_rows import write_alert
 from tests.support.alert_storage import open_alert_storage
+from tests.support.detection_rows import write_detection_rows
 from tests.support.remediation_rows import CREATED, POLICY, insert_remediation
 from tests.support.remediation_storage import open_remediation_storage
 from tests.support.servers import Engine
@@ -46,6 +47,16 @@ OF_TENANTS = {
     "kill_switches",
     "audit_entries",
     "audit_heads",
+    "signal_events",
+    "service_dependencies",
+    "detection_settings",
+    "detection_runs",
+    "anomalies",
+    "incidents",
+    "incident_signals",
+    "incident_edges",
+    "incident_changes",
+    "synthetic_purges",
 }
 """Under row-level security: both roles may read them, and see one tenant's rows."""
 OF_TENANTS_FOR = {READER: {"settled_until"}, WRITER: {"alert_states", "remediation_actions"}}
@@ -99,6 +110,8 @@ async def two_tenants(store: Store) -> tuple[int, int]:
         await storage.keeping.refresh_aggregates(now_us=SystemClock().now_us() + 2 * DAY_US)
         for tenant_id in ids:
             await fill_alerts(store, Tenancy(storage, await storage.tenants.get(str(tenant_id))))
+            assert isinstance(store.place, str)
+            write_detection_rows(store.place, tenant_id)
     return ids[0], ids[1]
 
 

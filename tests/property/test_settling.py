@@ -114,7 +114,7 @@ def test_spans_cover_every_point(minutes: list[int]) -> None:
     """Each point's bucket is in a span, and spans consist of whole buckets."""
     points = columns([(1, minute * MINUTE_US, 0.0) for minute in minutes])
     width_us = 5 * MINUTE_US
-    found = spans(points, width_us, gap_us=width_us)
+    found = spans(points.ts_us, width_us, gap_us=width_us)
     assert all(start % width_us == end % width_us == 0 for start, end in found)
     assert all(any(start <= ts < end for start, end in found) for ts in points.ts_us.tolist())
 

@@ -20,7 +20,10 @@ from core.domain.times import DAY_US, HOUR_US, day_start
 from ports.driven.alerting_store import AlertStore, ChannelStore, RuleStore, SilenceStore
 from ports.driven.audit_log import AuditLog
 from ports.driven.definition_store import DefinitionStore
+from ports.driven.detection_store import DetectionRuns, DetectionStore
 from ports.driven.evaluation_store import EvaluationStore
+from ports.driven.event_store import DependencyStore, EventStore
+from ports.driven.incident_store import IncidentStore, IncidentWork
 from ports.driven.journal import IdempotentReply, Journal, JournalConsumers, JournalEntry, StoredReply
 from ports.driven.keeping import Keeping
 from ports.driven.probe import Probe
@@ -28,6 +31,7 @@ from ports.driven.remediation_store import ActionLimits, PolicyStore, Remediatio
 from ports.driven.sample_reader import SampleReader, Snapshot
 from ports.driven.series_catalog import SeriesCatalog
 from ports.driven.server_secrets import ServerSecrets
+from ports.driven.synthetic_store import SyntheticPurger, SyntheticStore
 from ports.driven.tenant_store import KeyStore, LimitOverrides, TenantStore
 
 SERIES_MAX = 1_000_000
@@ -91,6 +95,22 @@ class Storage(Protocol):
     def audit_log(self) -> AuditLog: ...
     @property
     def server_secrets(self) -> ServerSecrets: ...
+    @property
+    def events(self) -> EventStore: ...
+    @property
+    def dependencies(self) -> DependencyStore: ...
+    @property
+    def synthetic(self) -> SyntheticStore: ...
+    @property
+    def synthetic_purger(self) -> SyntheticPurger: ...
+    @property
+    def detection(self) -> DetectionStore: ...
+    @property
+    def detection_runs(self) -> DetectionRuns: ...
+    @property
+    def incidents(self) -> IncidentStore: ...
+    @property
+    def incident_work(self) -> IncidentWork: ...
 
 
 @dataclass(frozen=True)

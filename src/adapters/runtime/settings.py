@@ -154,6 +154,15 @@ class AlertsSettings(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class DetectionSettings(Section, frozen=True, kw_only=True):
+    """Scheduled detection and incidents."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="Run scheduled detection and make incidents here; several servers share the work."),
+    ] = True
+
+
 class OutboundSettings(Section, frozen=True, kw_only=True):
     """Requests to addresses that tenants name: notifications and HTTP actions."""
 
@@ -245,6 +254,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     query: QuerySettings = QuerySettings()
     keeper: KeeperSettings = KeeperSettings()
     alerts: AlertsSettings = AlertsSettings()
+    detection: DetectionSettings = DetectionSettings()
     outbound: OutboundSettings = OutboundSettings()
     temporal: TemporalSettings = TemporalSettings()
     worker: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
@@ -272,6 +282,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         query=QuerySettings(**found.get("query", {})),
         keeper=KeeperSettings(**found.get("keeper", {})),
         alerts=AlertsSettings(**found.get("alerts", {})),
+        detection=DetectionSettings(**found.get("detection", {})),
         outbound=OutboundSettings(**found.get("outbound", {})),
         temporal=temporal,
         worker=WorkerSettings(**found.get("worker", {})),

@@ -18,6 +18,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 _BATCH_SIZES: Final = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000)
 _QUERY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _COMMIT_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_RUN_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _SETTLE_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -90,6 +91,20 @@ class PrometheusTelemetry:
         )
         self._notification_seconds = Histogram(
             "sextant_notification_seconds", "Time of one attempt.", ["kind"], registry=registry, buckets=_QUERY_SECONDS
+        )
+        self._detection_runs = Counter(
+            "sextant_detection_runs", "Runs of scheduled detection that ended.", ["state"], registry=registry
+        )
+        self._detection_series = Counter("sextant_detection_series", "Series looked at.", registry=registry)
+        self._detection_points = Counter("sextant_detection_points", "Samples looked at.", registry=registry)
+        self._detection_findings = Counter("sextant_detection_findings", "Findings.", registry=registry)
+        self._detection_seconds = Histogram(
+            "sextant_detection_run_seconds", "Time of one run.", registry=registry, buckets=_RUN_SECONDS
+        )
+        self._risks_published = Counter(
+            "sextant_detection_risks_published",
+            "Fingerprints above the alert risk at the end of runs.",
+            registry=registry,
         )
         self._query_seconds = Histogram(
             "sextant_query_seconds", "Time of one query, by kind.", ["kind"], registry=registry, buckets=_QUERY_SECONDS
@@ -165,6 +180,18 @@ class PrometheusTelemetry:
         self._evaluation_seconds.observe(took_s)
         self._alerts_fired.inc(fired)
         self._alerts_resolved.inc(resolved)
+
+    def detection_run(self, *, state: str, series: int, points: int, findings: int, took_s: float) -> None:
+        """One run of scheduled detection ended."""
+        self._detection_runs.labels(state).inc()
+        self._detection_series.inc(series)
+        self._detection_points.inc(points)
+        self._detection_findings.inc(findings)
+        self._detection_seconds.observe(took_s)
+
+    def detection_risks_published(self, risks: int) -> None:
+        """So many fingerprints of a tenant were above the alert risk at the end of a run."""
+        self._risks_published.inc(risks)
 
     def exposition(self) -> bytes:
         """All metrics as text; of all processes where they share a directory."""

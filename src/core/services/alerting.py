@@ -115,17 +115,17 @@ class RuleService:
 
     async def create(self, principal: Principal, rule: AlertRule) -> StoredRule:
         """See `Rules.create`."""
-        _require(principal, rule)
-        await self._check_names(principal.tenant_id, rule)
+        require_for(principal, rule)
+        await check_names(principal.tenant_id, rule, self._channels, self._policies)
         stored = await self._rules.create(principal.tenant_id, rule)
         await self._recorder.changed(principal, f"made the rule {rule.name!r}", after=rule)
         return stored
 
     async def replace(self, principal: Principal, rule_id: int, rule: AlertRule) -> StoredRule:
         """See `Rules.replace`."""
-        _require(principal, rule)
+        require_for(principal, rule)
         before = await self._rules.get(principal.tenant_id, rule_id)
-        await self._check_names(principal.tenant_id, rule)
+        await check_names(principal.tenant_id, rule, self._channels, self._policies)
         stored = await self._rules.replace(principal.tenant_id, rule_id, rule)
         if stored.revision != before.revision:
             summary = f"changed the rule {before.rule.name!r}"
@@ -144,24 +144,26 @@ class RuleService:
         principal.require_any(*READ_ALERTS)
         return await self._backtester.backtest(principal, rule, time_range)
 
-    async def _check_names(self, tenant_id: int, rule: AlertRule) -> None:
-        """Raises `InvalidInput` where a channel or the policy that the rule names is not there."""
-        if rule.channels:
-            known = {channel.config.name for channel in await self._channels.list(tenant_id)}
-            for name in rule.channels:
-                if name not in known:
-                    raise InvalidInput("channels", f"there is no channel named {name[:64]!r}")
-        if rule.remediation is not None:
-            policies = await self._policies.list(tenant_id)
-            if all(stored.policy.name != rule.remediation for stored in policies):
-                raise InvalidInput("remediation", f"there is no remediation policy named {rule.remediation[:64]!r}")
 
-
-def _require(principal: Principal, rule: AlertRule) -> None:
-    """Who makes a rule that starts remediations decides when production is changed."""
+def require_for(principal: Principal, rule: AlertRule) -> None:
+    """Raises `Forbidden` unless the caller may make `rule`: who makes one that starts remediations decides when
+    production is changed."""
     principal.require(Scope.ALERTS)
     if rule.remediation is not None:
         principal.require(Scope.REMEDIATE)
+
+
+async def check_names(tenant_id: int, rule: AlertRule, channels: ChannelStore, policies: PolicyStore) -> None:
+    """Raises `InvalidInput` where a channel or the policy that the rule names is not there."""
+    if rule.channels:
+        known = {channel.config.name for channel in await channels.list(tenant_id)}
+        for name in rule.channels:
+            if name not in known:
+                raise InvalidInput("channels", f"there is no channel named {name[:64]!r}")
+    if rule.remediation is not None:
+        stored = await policies.list(tenant_id)
+        if all(one.policy.name != rule.remediation for one in stored):
+            raise InvalidInput("remediation", f"there is no remediation policy named {rule.remediation[:64]!r}")
 
 
 def _check_filter(wanted: AlertFilter) -> None:

@@ -1,11 +1,9 @@
 """Channels: where notifications go, and what became of them."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Annotated, Final
+from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid4
-
-import msgspec
 
 from core.domain.alerts import Alert, EpisodeState
 from core.domain.errors import Conflict
@@ -25,8 +23,7 @@ from core.domain.notifications import (
 )
 from core.domain.rules import Severity
 from core.domain.tenants import Principal, Scope
-from core.domain.times import EPOCH, TIME_US_MAX
-from core.services.cursors import check_page, cut, decode_cursor, encode_cursor
+from core.services.cursors import check_page, cut, decode_moment, encode_moment
 from core.services.recording import READ_ALERTS, Recorder
 from ports.driven.alerting_store import ChannelStore, RuleStore
 from ports.driven.audit_log import AuditLog
@@ -40,13 +37,6 @@ from ports.driving.alerting import NotificationPage
 TEST_WAIT_S: Final = 5.0
 """Most receivers answer within a second; who waits longer looks the test up in the list of notifications."""
 TEST_POLL_S: Final = 0.1
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a page of notifications ended."""
-
-    created_us: Annotated[int, msgspec.Meta(ge=0, lt=TIME_US_MAX)]
-    id: UUID
 
 
 class ChannelService:
@@ -140,10 +130,10 @@ class ChannelService:
         """See `Channels.notifications`."""
         principal.require_any(*READ_ALERTS)
         check_page(limit)
-        before = _decode_position(cursor) if cursor is not None else None
+        before = decode_moment(cursor)
         found = await self._notifications.list(principal.tenant_id, state=state, limit=limit + 1, before=before)
         page, more = cut(found, limit)
-        return NotificationPage(page, _encode_position(page[-1]) if more else None)
+        return NotificationPage(page, encode_moment(page[-1].created_at, page[-1].id) if more else None)
 
     async def resend(self, principal: Principal, notification_id: UUID) -> Notification:
         """See `Channels.resend`."""
@@ -212,13 +202,3 @@ def _test_message(tenant: str, channel: Channel, now: datetime) -> Message:
         created_at=now,
         text=f"Sextant can reach the channel {channel.config.name}. Nothing is wrong.",
     )
-
-
-def _encode_position(notification: Notification) -> str:
-    created_us = (notification.created_at - EPOCH) // timedelta(microseconds=1)
-    return encode_cursor(Position(created_us, notification.id))
-
-
-def _decode_position(cursor: str) -> tuple[datetime, UUID]:
-    position = decode_cursor(cursor, Position)
-    return EPOCH + timedelta(microseconds=position.created_us), position.id

@@ -3,11 +3,14 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeVar
+from uuid import UUID
 
 import msgspec
 
 from core.domain.errors import InvalidInput
+from core.domain.times import EPOCH, TIME_US_MAX
 
 PAGE_MAX: Final = 1_000
 """One page is read into memory, and answered, whole."""
@@ -17,6 +20,13 @@ Item = TypeVar("Item")
 
 RowId = Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]
 """What a store can count up to."""
+
+
+class Moment(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a page ended whose rows are ordered by an instant and a UUID."""
+
+    at_us: Annotated[int, msgspec.Meta(ge=0, lt=TIME_US_MAX)]
+    id: UUID
 
 
 def encode_cursor(position: object) -> str:
@@ -37,6 +47,19 @@ def decode_row_cursor(cursor: str | None) -> int | None:
     if cursor is None:
         return None
     return decode_cursor(cursor, RowId)
+
+
+def encode_moment(at: datetime, row_id: UUID) -> str:
+    """The cursor of a row ordered by an instant and a UUID."""
+    return encode_cursor(Moment((at - EPOCH) // timedelta(microseconds=1), row_id))
+
+
+def decode_moment(cursor: str | None) -> tuple[datetime, UUID] | None:
+    """What `encode_moment` encoded; None for the first page. Raises `InvalidInput`."""
+    if cursor is None:
+        return None
+    moment = decode_cursor(cursor, Moment)
+    return EPOCH + timedelta(microseconds=moment.at_us), moment.id
 
 
 def check_page(limit: int) -> None:

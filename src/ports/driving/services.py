@@ -4,8 +4,10 @@ import msgspec
 
 from ports.driving.administration import Administration, Authentication, Definitions
 from ports.driving.alerting import Alerts, Channels, Rules, Silences
+from ports.driving.detecting import Detections, Events
 from ports.driving.health import Health
 from ports.driving.ingestion import Ingestion
+from ports.driving.investigating import Incidents
 from ports.driving.querying import Querying
 from ports.driving.remediating import Audit, Policies, Remediations
 
@@ -26,3 +28,6 @@ class Services(msgspec.Struct, frozen=True, eq=False):
     policies: Policies
     remediations: Remediations
     audit: Audit
+    events: Events
+    detections: Detections
+    incidents: Incidents

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.detection.plan import RISK_RULE, DetectionSettings
 from core.domain.definitions import AlertThreshold, MetricDefinition
 from core.domain.tenants import Scope
 from tests.unit.cli.served_api import Commands, ServedApi
@@ -108,6 +109,17 @@ def test_rules_of_definitions_are_never_touched(api: ServedApi, sextant: Command
     assert "mem" not in sextant("rules", "export")
     document.write_text("rules:\n  - {name: threshold of mem, metric: mem, warning: 5}\n")
     assert "alert_threshold" in sextant.refused("rules", "apply", str(document))
+
+
+def test_the_rule_of_detection_is_never_touched(api: ServedApi, sextant: Commands, document: Path) -> None:
+    """Nor is the one that follows detection's settings."""
+    api.within(api.storage.detection.replace_settings(api.tenant.id, DetectionSettings()))
+    document.write_text("rules: []\npolicies: []\n")
+    assert sextant("rules", "apply", str(document), "--prune") == "nothing to do: 0 unchanged\n"
+    assert RISK_RULE in sextant("rules", "list")
+    assert RISK_RULE not in sextant("rules", "export")
+    document.write_text(f"rules:\n  - {{name: {RISK_RULE}, metric: cpu, warning: 5}}\n")
+    assert "settings" in sextant.refused("rules", "apply", str(document))
 
 
 def test_partial_failure_says_what_was_and_was_not_applied(sextant: Commands, document: Path) -> None:

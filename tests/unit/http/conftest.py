@@ -11,6 +11,7 @@ from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
 from ports.driving.services import Services
 from tests.unit.http.alert_fakes import AlertBook, ChannelBook, RuleBook, SilenceBook
+from tests.unit.http.detection_fakes import DetectionBook, EventBook, IncidentBook
 from tests.unit.http.fakes import (
     Administrations,
     Authentications,
@@ -39,6 +40,9 @@ class World(msgspec.Struct, frozen=True, eq=False):
     policies: PolicyBook
     remediations: RemediationBook
     audit: AuditTrail
+    events: EventBook
+    detections: DetectionBook
+    incidents: IncidentBook
     app: object
 
 
@@ -47,7 +51,7 @@ def world() -> World:
     """Return the application over fresh fakes."""
     core = (Authentications(), Ingestions(), Queries(), DefinitionBook(), Administrations(), HealthState())
     alerting = (AlertBook(), RuleBook(), SilenceBook(), ChannelBook(), PolicyBook(), RemediationBook(), AuditTrail())
-    fakes = (*core, *alerting)
+    fakes = (*core, *alerting, EventBook(), DetectionBook(), IncidentBook())
     return World(*fakes, build_app(Services(*fakes), Settings(), PrometheusTelemetry(), FixedClock()))
 
 

@@ -20,6 +20,9 @@ from adapters.driven.memory.alert_tables import (
     SilenceRow,
 )
 from adapters.driven.memory.block_log import BlockLog
+from adapters.driven.memory.detection_tables import DetectionTables
+from adapters.driven.memory.event_tables import EventTables
+from adapters.driven.memory.incident_tables import IncidentTables
 from adapters.driven.memory.remediation_tables import ActionRow, PolicyRow, RemediationRow
 from core.domain.alerts import StoredRule
 from core.domain.audit import AuditEntry
@@ -92,6 +95,10 @@ class MemoryDatabase:
         self.kill_switches: dict[int, KillSwitch] = {}  # by tenant; 0 is the whole server
         self.audit_entries: dict[int, list[AuditEntry]] = {}  # by tenant, in order
         self.server_secrets: dict[str, bytes] = {}
+
+        self.events = EventTables()
+        self.detection = DetectionTables()
+        self.incidents = IncidentTables()
 
         self._last_ids: Counter[str] = Counter()
 

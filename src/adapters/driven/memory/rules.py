@@ -1,4 +1,4 @@
-"""Alert rules in memory, those that follow metric definitions too."""
+"""Alert rules in memory, those that follow metric definitions or detection's settings too."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from adapters.driven.memory.database import MemoryDatabase
 from core.domain.alerts import StoredRule
 from core.domain.definitions import AlertThreshold
 from core.domain.errors import Conflict, NotFound
-from core.domain.rules import AlertRule, RuleOrigin, definition_rule, definition_rule_name
+from core.domain.rules import AlertRule, RuleOrigin, definition_rule, definition_rule_name, detection_rule_names
 
 
 class MemoryRuleStore:
@@ -42,9 +42,13 @@ class MemoryRuleStore:
 
     async def _own(self, tenant_id: int, rule_id: int) -> StoredRule:
         stored = await self.get(tenant_id, rule_id)
-        if stored.origin is RuleOrigin.DEFINITION:
-            raise Conflict(f"the rule {stored.rule.name!r} follows a definition: change the threshold there")
-        return stored
+        match stored.origin:
+            case RuleOrigin.API:
+                return stored
+            case RuleOrigin.DEFINITION:
+                raise Conflict(f"the rule {stored.rule.name!r} follows a definition: change the threshold there")
+            case RuleOrigin.DETECTION:
+                raise Conflict(f"the rule {stored.rule.name!r} follows detection's settings: change those")
 
 
 def check_free(database: MemoryDatabase, tenant_id: int, metric: str, threshold: AlertThreshold | None) -> None:
@@ -66,6 +70,17 @@ def follow_definition(database: MemoryDatabase, tenant_id: int, metric: str, thr
             _replace(database, tenant_id, stored, rule)
     elif stored is not None and stored.origin is RuleOrigin.DEFINITION:
         _delete(database, tenant_id, stored)
+
+
+def follow_detection(database: MemoryDatabase, tenant_id: int, rule: AlertRule) -> None:
+    """Makes the rule that watches the risks be just this; a name that is taken it leaves to the rule that has it."""
+    rules = database.rules.get(tenant_id, {}).values()
+    stored = next((stored for stored in rules if stored.origin is RuleOrigin.DETECTION), None)
+    if stored is not None:
+        _replace(database, tenant_id, stored, msgspec.structs.replace(rule, name=stored.rule.name))
+        return
+    free = next(name for name in detection_rule_names(rule.name) if _named(database, tenant_id, name) is None)
+    _create(database, tenant_id, msgspec.structs.replace(rule, name=free), RuleOrigin.DETECTION)
 
 
 def _create(database: MemoryDatabase, tenant_id: int, rule: AlertRule, origin: RuleOrigin) -> StoredRule:

@@ -8,7 +8,13 @@ from adapters.driven.memory.audit import MemoryAuditLog
 from adapters.driven.memory.channels import MemoryChannelStore
 from adapters.driven.memory.database import MemoryDatabase
 from adapters.driven.memory.definition_store import MemoryDefinitionStore
+from adapters.driven.memory.dependencies import MemoryDependencyStore
+from adapters.driven.memory.detection import MemoryDetectionStore
+from adapters.driven.memory.detection_runs import MemoryDetectionRuns
 from adapters.driven.memory.evaluation import MemoryEvaluationStore
+from adapters.driven.memory.events import MemoryEventStore
+from adapters.driven.memory.incident_work import MemoryIncidentWork
+from adapters.driven.memory.incidents import MemoryIncidentStore
 from adapters.driven.memory.journal import MemoryJournal, MemoryJournalConsumers
 from adapters.driven.memory.keeping import MemoryKeeping
 from adapters.driven.memory.notification_outbox import MemoryNotificationOutbox
@@ -21,6 +27,7 @@ from adapters.driven.memory.sample_reader import MemorySampleReader
 from adapters.driven.memory.series_catalog import MemorySeriesCatalog
 from adapters.driven.memory.server_secrets import MemoryServerSecrets
 from adapters.driven.memory.silences import MemorySilenceStore
+from adapters.driven.memory.synthetic import MemorySyntheticPurger, MemorySyntheticStore
 from adapters.driven.memory.tenant_store import MemoryKeyStore, MemoryTenantStore
 from ports.driven.clock import Clock
 
@@ -50,6 +57,14 @@ class MemoryStorage(msgspec.Struct, frozen=True, eq=False):
     action_limits: MemoryActionLimits
     audit_log: MemoryAuditLog
     server_secrets: MemoryServerSecrets
+    events: MemoryEventStore
+    dependencies: MemoryDependencyStore
+    synthetic: MemorySyntheticStore
+    synthetic_purger: MemorySyntheticPurger
+    detection: MemoryDetectionStore
+    detection_runs: MemoryDetectionRuns
+    incidents: MemoryIncidentStore
+    incident_work: MemoryIncidentWork
     clock: Clock
 
 
@@ -78,5 +93,13 @@ def memory_storage(database: MemoryDatabase) -> MemoryStorage:
         action_limits=MemoryActionLimits(database),
         audit_log=MemoryAuditLog(database),
         server_secrets=MemoryServerSecrets(database),
+        events=MemoryEventStore(database),
+        dependencies=MemoryDependencyStore(database),
+        synthetic=MemorySyntheticStore(database),
+        synthetic_purger=MemorySyntheticPurger(database),
+        detection=MemoryDetectionStore(database),
+        detection_runs=MemoryDetectionRuns(database),
+        incidents=MemoryIncidentStore(database),
+        incident_work=MemoryIncidentWork(database),
         clock=database.clock,
     )

@@ -10,7 +10,7 @@ from adapters.driven.postgres import wire
 from adapters.driven.postgres.database import Connection, Database, Role
 from adapters.driven.postgres.journal import SETTLER, move_cursors, take_batch
 from adapters.driven.postgres.journal import SQL as JOURNAL
-from adapters.driven.postgres.queries import load_queries
+from adapters.driven.postgres.queries import affected_rows, load_queries
 from adapters.driven.postgres.settling import Merged, assert_sorted, days, late_rows, merge, newest_by_tenant
 from core.domain.columns import Columns, Int32s, Int64s
 from core.domain.definitions import RETENTION_DAYS_DEFAULT, retention_cutoff
@@ -91,7 +91,7 @@ class PostgresKeeping:
         await self._copy(connection, "late_points", late, schema=None)
         done: str = await connection.execute(SETTLING["replace_late"])
         await connection.execute(SETTLING["add_late"])
-        return _rows(done)
+        return affected_rows(done)
 
     async def _copy(self, connection: Connection, table: str, rows: Merged, schema: str | None = "sextant") -> None:
         if len(rows):
@@ -173,7 +173,7 @@ class PostgresKeeping:
         async with self._database.transaction(Role.KEEPER) as connection:
             done: str = await connection.execute(JOURNAL["delete_old_keys"], wire.timestamp(older_than_us))
             await connection.execute(JOURNAL["forget_streams"])
-        return _rows(done)
+        return affected_rows(done)
 
     async def recount_series(self, *, seen_since_us: int) -> None:
         """See `Keeping.recount_series`."""
@@ -264,12 +264,6 @@ _UNKNOWN: Final = -2
 _NONE: Final = -1
 
 
-def _rows(done: str) -> int:
-    """How many rows a command tag counts."""
-    return int(done.rsplit(" ", 1)[-1])
-
-
 def _partition_end_us(name: str) -> int:
     day = datetime.strptime(name.removeprefix(PARTITION_PREFIX), "%Y%m%d").replace(tzinfo=UTC)
     return wire.microseconds(day) + DAY_US
-

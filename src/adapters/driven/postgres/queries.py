@@ -20,6 +20,11 @@ class Queries:
         return iter(self._texts)
 
 
+def affected_rows(done: str) -> int:
+    """How many rows a command's tag counts."""
+    return int(done.rsplit(" ", 1)[-1])
+
+
 @cache
 def load_queries(package: str, file: str) -> Queries:
     """The queries of `file` in `package`; read once."""

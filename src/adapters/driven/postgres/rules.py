@@ -1,4 +1,4 @@
-"""Alert rules on PostgreSQL, those that follow metric definitions too."""
+"""Alert rules on PostgreSQL, those that follow metric definitions or detection's settings too."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -11,7 +11,7 @@ from adapters.driven.postgres.queries import load_queries
 from core.domain.alerts import StoredRule
 from core.domain.definitions import AlertThreshold
 from core.domain.errors import Conflict, NotFound
-from core.domain.rules import AlertRule, RuleOrigin, definition_rule, definition_rule_name
+from core.domain.rules import AlertRule, RuleOrigin, definition_rule, definition_rule_name, detection_rule_names
 
 TIMEOUT_S: Final = 10.0
 """Every statement here touches a few rows; longer means that the database is in trouble."""
@@ -79,6 +79,23 @@ async def follow_definition(
         await _replace(connection, tenant_id, stored, rule)
 
 
+async def follow_detection(connection: Connection, tenant_id: int, rule: AlertRule) -> None:
+    """Makes the rule that watches the risks be just this, inside the transaction that asks for it.
+
+    Where a rule of the tenant's own bears its name it takes another one, and keeps that.
+    """
+    for name in detection_rule_names(rule.name):
+        row = await connection.fetchrow(SQL["lock_detection"], tenant_id)
+        if row is not None:
+            stored = _stored(row)
+            await _replace(connection, tenant_id, stored, msgspec.structs.replace(rule, name=stored.rule.name))
+            return
+        named = msgspec.structs.replace(rule, name=name)
+        if await connection.fetchval(SQL["create_detection"], tenant_id, name, _json(named)) is not None:
+            await bump_revision(connection)
+            return
+
+
 async def bump_revision(connection: Connection) -> None:
     """Makes evaluation look at rules and requests to close again; last in a transaction, since others wait for it."""
     await connection.execute(SQL["bump_revision"])
@@ -90,11 +107,13 @@ async def _own(connection: Connection, tenant_id: int, rule_id: int) -> StoredRu
     if row is None:
         raise _missing(rule_id)
     stored = _stored(row)
-    if stored.origin is RuleOrigin.DEFINITION:
-        raise Conflict(
-            f"the rule {stored.rule.name!r} follows the definition of its metric: change the threshold there"
-        )
-    return stored
+    match stored.origin:
+        case RuleOrigin.API:
+            return stored
+        case RuleOrigin.DEFINITION:
+            raise Conflict(f"the rule {stored.rule.name!r} follows its metric's definition: change the threshold there")
+        case RuleOrigin.DETECTION:
+            raise Conflict(f"the rule {stored.rule.name!r} follows detection's settings: change those")
 
 
 async def _create(connection: Connection, tenant_id: int, rule: AlertRule, origin: RuleOrigin) -> StoredRule:

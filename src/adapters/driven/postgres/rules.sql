@@ -18,6 +18,16 @@ FROM sextant.alert_rules WHERE tenant_id = $1 AND id = $2::bigint FOR UPDATE
 SELECT id, origin, rule, revision, created_at, updated_at
 FROM sextant.alert_rules WHERE tenant_id = $1 AND name = $2 FOR UPDATE
 
+-- name: lock_detection
+-- The rule that follows detection's settings, to be changed.
+SELECT id, origin, rule, revision, created_at, updated_at
+FROM sextant.alert_rules WHERE tenant_id = $1 AND origin = 'detection' FOR UPDATE
+
+-- name: create_detection
+-- That rule, unless it is there or its name is taken.
+INSERT INTO sextant.alert_rules (tenant_id, name, origin, rule) VALUES ($1, $2, 'detection', $3)
+ON CONFLICT DO NOTHING RETURNING id
+
 -- name: create
 -- A new rule.
 INSERT INTO sextant.alert_rules (tenant_id, name, origin, rule)

@@ -62,9 +62,9 @@ def days(points: Columns) -> list[int]:
     return [int(day) * DAY_US for day in np.unique(points.ts_us // DAY_US)]
 
 
-def spans(points: Columns, width_us: int, *, gap_us: int) -> list[Span]:
-    """The runs of whole buckets that hold points; runs no more than `gap_us` apart are one."""
-    buckets = np.unique(points.ts_us // width_us) * width_us
+def spans(ts_us: Int64s, width_us: int, *, gap_us: int) -> list[Span]:
+    """The runs of whole buckets that hold these instants; runs no more than `gap_us` apart are one."""
+    buckets = np.unique(ts_us // width_us) * width_us
     return union(((int(bucket), int(bucket) + width_us) for bucket in buckets), gap_us=gap_us)
 
 

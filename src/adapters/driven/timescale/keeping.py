@@ -12,7 +12,7 @@ from adapters.driven.postgres.keeping import SQL as COMMON
 from adapters.driven.postgres.keeping import PostgresKeeping
 from adapters.driven.postgres.queries import load_queries
 from adapters.driven.postgres.settling import Merged, spans
-from core.domain.columns import Columns
+from core.domain.columns import Int64s
 from core.domain.errors import Unavailable
 from core.domain.ranges import Span, at_most, union
 from core.domain.times import DAY_US, HOUR_US, MINUTE_US
@@ -23,6 +23,8 @@ STALE_GAP: Final = 12
 """Stale runs of buckets at most this many buckets apart are recorded, and refreshed, as one."""
 STALE_SPANS_MAX: Final = 16
 """Ranges recorded per settle and width; a backfill scattered wider is recorded coarser."""
+CHANGE_COMPRESSED: Final = "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0"
+"""Changing compressed rows decompresses their batches; the default limit is for accidents, and this is none."""
 
 SQL = load_queries(__package__, "settling.sql")
 REFRESH: Final = {5 * MINUTE_US: "refresh_5m", HOUR_US: "refresh_1h", DAY_US: "refresh_1d"}
@@ -34,10 +36,7 @@ class TimescaleKeeping(PostgresKeeping):
 
     engine = "timescaledb"
     _settling = SQL
-    # Changing compressed rows decompresses their batches; the default limit is for accidents, and this is none.
-    _settings = (
-        "SET LOCAL synchronous_commit = on; SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0"
-    )
+    _settings = f"SET LOCAL synchronous_commit = on; {CHANGE_COMPRESSED}"
 
     async def _store(self, connection: Connection, new: Merged, late: Merged) -> int:
         if len(new) and len(new) >= DIRECT_POINTS_PER_SERIES_MIN * len(np.unique(new.points.series_ids)):
@@ -59,15 +58,7 @@ class TimescaleKeeping(PostgresKeeping):
 
     async def _record(self, connection: Connection, merged: Merged) -> None:
         await super()._record(connection, merged)
-        await self._mark_stale(connection, stale_spans(merged.points))
-
-    async def _mark_stale(self, connection: Connection, stale: list[tuple[int, Span]]) -> None:
-        await connection.execute(
-            SQL["mark_stale"],
-            [timedelta(microseconds=width_us) for width_us, _ in stale],
-            [wire.timestamp(start) for _, (start, _) in stale],
-            [wire.timestamp(end) for _, (_, end) in stale],
-        )
+        await mark_stale(connection, stale_spans(merged.points.ts_us))
 
     async def refresh_aggregates(self, *, now_us: int) -> int:
         """See `Keeping.refresh_aggregates`; a bucket that is not over stays stale, for it would be refreshed again."""
@@ -108,7 +99,7 @@ class TimescaleKeeping(PostgresKeeping):
         still_open = union((max(start, closed_us), end) for _, (start, end) in rows if end > closed_us)
         async with self._database.transaction(Role.KEEPER) as connection:
             await connection.execute(SQL["unmark_stale"], [row_id for row_id, _ in rows])
-            await self._mark_stale(connection, [(width_us, span) for span in still_open])
+            await mark_stale(connection, [(width_us, span) for span in still_open])
             await connection.execute(COMMON["next_epoch"])
         return len(due)
 
@@ -138,7 +129,7 @@ class TimescaleKeeping(PostgresKeeping):
             if dropped:
                 # Aggregates' chunks are longer: refreshing what is gone takes the rest of it out of them as well.
                 start_us = wire.microseconds(first)
-                await self._mark_stale(connection, [(width_us, (start_us, oldest_us)) for width_us in REFRESH])
+                await mark_stale(connection, [(width_us, (start_us, oldest_us)) for width_us in REFRESH])
                 await connection.execute(COMMON["next_epoch"])
         return dropped
 
@@ -152,7 +143,7 @@ class TimescaleKeeping(PostgresKeeping):
             return
         await super()._delete_expired(connection, tenant_id, series_ids, cutoff_us)
         start_us = wire.microseconds(oldest)
-        await self._mark_stale(
+        await mark_stale(
             connection, [(width_us, (start_us // width_us * width_us, cutoff_us)) for width_us in REFRESH]
         )
         await connection.execute(COMMON["next_epoch"])
@@ -161,10 +152,20 @@ class TimescaleKeeping(PostgresKeeping):
         return f"TimescaleDB {sizes['extension_version']} on {super()._version(counts, sizes)}"
 
 
-def stale_spans(points: Columns) -> list[tuple[int, Span]]:
-    """(aggregate width, span) for every run of buckets that `points` change."""
+async def mark_stale(connection: Connection, stale: Sequence[tuple[int, Span]]) -> None:
+    """Notes (aggregate width, span) where stored aggregates no longer hold, until they are refreshed."""
+    await connection.execute(
+        SQL["mark_stale"],
+        [timedelta(microseconds=width_us) for width_us, _ in stale],
+        [wire.timestamp(start) for _, (start, _) in stale],
+        [wire.timestamp(end) for _, (_, end) in stale],
+    )
+
+
+def stale_spans(ts_us: Int64s) -> list[tuple[int, Span]]:
+    """(aggregate width, span) for every run of buckets in which samples of these instants change."""
     return [
         (width_us, span)
         for width_us in REFRESH
-        for span in at_most(spans(points, width_us, gap_us=STALE_GAP * width_us), STALE_SPANS_MAX)
+        for span in at_most(spans(ts_us, width_us, gap_us=STALE_GAP * width_us), STALE_SPANS_MAX)
     ]

@@ -14,6 +14,8 @@ Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
 ALERTS_NICENESS: Final = 5
 """Where all processors are busy a request is answered first: evaluation takes a third of what others get, and what it
 takes later it takes in larger rounds, which cost less."""
+DETECTION_NICENESS: Final = 10
+"""Detection computes for seconds at a time and nobody waits for it: alerts by rules go before it, too."""
 
 
 def keep_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
@@ -25,6 +27,12 @@ def alert_in_child(program: Program, settings: Settings, parent_pid: int) -> Non
     """The process that evaluates rules and tells people."""
     os.nice(ALERTS_NICENESS)
     _in_child("alerts", program.alerts, settings, parent_pid)
+
+
+def detect_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
+    """The process that runs scheduled detection and makes incidents."""
+    os.nice(DETECTION_NICENESS)
+    _in_child("detect", program.detect, settings, parent_pid)
 
 
 def work_in_child(program: Program, settings: Settings, parent_pid: int) -> None:

@@ -1,10 +1,11 @@
 """`sextant keep`: the background work on its own."""
 
 import asyncio
+from contextlib import ExitStack
 from functools import partial
 from typing import Annotated
 
-from adapters.driving.cli.background import until_signal
+from adapters.driving.cli.background import detect_in_child, until_signal
 from adapters.driving.cli.database import DataDir, Hidden, migrated, with_data_dir
 from adapters.driving.cli.program import Program
 from adapters.runtime.settings import Settings
@@ -17,7 +18,7 @@ def keep(
     settings: Annotated[Settings, Hidden],
 ) -> None:
     """Run the background work alone: settling, aggregates, compression,
-    retention, alerts and notifications.
+    retention, alerts, notifications, detection and incidents.
 
     `sextant serve` runs one already. Several may run, on several machines: one
     works, the others stand by and take over when it ends. SIGTERM and Ctrl-C
@@ -31,10 +32,13 @@ def keep(
     usage.
     """
     from adapters.runtime.logging import configure_logging
+    from adapters.runtime.supervision import supervised_process
 
     settings = with_data_dir(settings, data_dir)
     configure_logging(settings.log)
-    with migrated(settings, program) as settings:
+    with migrated(settings, program) as settings, ExitStack() as opened:
+        if settings.detection.enabled:  # it computes for seconds at a time: in this process alerts would wait
+            opened.enter_context(supervised_process("detection", detect_in_child, program, settings))
         asyncio.run(until_signal(partial(keep_and_alert, program), settings))
 
 

@@ -89,6 +89,10 @@ class Program(Protocol):
         """Evaluates rules and tells people until `stop`."""
         ...
 
+    async def detect(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Runs scheduled detection and joins signals to incidents until `stop`."""
+        ...
+
     async def work(self, settings: Settings, stop: asyncio.Event) -> None:
         """Starts and carries out remediations until `stop`. The settings must name a Temporal, which may be away."""
         ...

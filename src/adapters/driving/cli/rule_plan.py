@@ -16,6 +16,11 @@ from core.domain.rules import AlertRule, RuleOrigin
 
 RULES_PATH: Final = "/api/v1/alerts/rules"
 POLICIES_PATH: Final = "/api/v1/remediation/policies"
+FOLLOWED: Final = {
+    RuleOrigin.DEFINITION: "a metric definition's; change its alert_threshold instead",
+    RuleOrigin.DETECTION: "detection's; change its settings instead",
+}
+"""Rules that no document may name, and what to do about them."""
 
 Spec = AlertRule | RemediationPolicy
 
@@ -75,7 +80,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def make_plan(api: Api, document: RuleDocument, *, prune: bool) -> Plan:
-    """What `document` asks to be changed; raises `CommandError`, also where it names a metric definition's rule."""
+    """What `document` asks to be changed; raises `CommandError`, also where it names a rule that follows something."""
     rules = await api.all(RULES_PATH, StoredRule)
     policies = await api.all(POLICIES_PATH, StoredPolicy) if document.policies is not None else []
     return compare(document, rules, policies, prune=prune)
@@ -85,12 +90,10 @@ def compare(
     document: RuleDocument, rules: Sequence[StoredRule], policies: Sequence[StoredPolicy], *, prune: bool
 ) -> Plan:
     """The same against what the server has."""
-    followers = {rule.name for rule in rules if rule.origin is RuleOrigin.DEFINITION}
+    followed = {rule.name: FOLLOWED[rule.origin] for rule in rules if rule.origin in FOLLOWED}
     for rule in document.rules or ():
-        if rule.name in followers:
-            raise CommandError(
-                f"the rule {clean(rule.name)!r} is a metric definition's; change its alert_threshold instead"
-            )
+        if rule.name in followed:
+            raise CommandError(f"the rule {clean(rule.name)!r} is {followed[rule.name]}")
     stored_rules = {rule.name: (rule.id, rule.rule) for rule in rules if rule.origin is RuleOrigin.API}
     stored_policies = {policy.name: (policy.id, policy.policy) for policy in policies}
     wanted_rules = {rule.name: rule for rule in document.rules or ()}

@@ -48,48 +48,48 @@ class RemediationActivities:
     @activity.defn
     async def record(self, order: RemediationOrder, record: AuditRecord) -> None:
         """See `RemediationWork.record`."""
-        async with _alive():
+        async with alive():
             await self._work.record(order, record)
 
     @activity.defn
     async def progress(self, order: RemediationOrder, state: RemediationState, detail: str | None) -> None:
         """See `RemediationWork.progress`."""
-        async with _alive():
+        async with alive():
             await self._work.progress(order, state, detail)
 
     @activity.defn
     async def check(self, order: RemediationOrder, checks: tuple[MetricCheck, ...]) -> Verdict:
         """See `RemediationWork.check`."""
-        async with _alive():
+        async with alive():
             return await self._work.check(order, checks)
 
     @activity.defn
     async def reserve(self, order: RemediationOrder, step: Step, key: str, rollback: bool) -> Verdict:
         """See `RemediationWork.reserve`."""
-        async with _alive():
+        async with alive():
             return await self._work.reserve(order, step, key, rollback=rollback)
 
     @activity.defn
     async def act(self, order: RemediationOrder, step: Step, key: str) -> ActionReport:
         """See `RemediationWork.act`."""
-        async with _alive(beats=order.policy.dry_run):
+        async with alive(beats=order.policy.dry_run):
             return await self._work.act(order, step, key, activity.heartbeat)
 
     @activity.defn
     async def verify(self, order: RemediationOrder, since_us: int) -> Verdict:
         """See `RemediationWork.verify`."""
-        async with _alive():
+        async with alive():
             return await self._work.verify(order, since_us)
 
     @activity.defn
     async def escalate(self, order: RemediationOrder, text: str, key: str, ask_approval: bool) -> None:
         """See `RemediationWork.escalate`."""
-        async with _alive():
+        async with alive():
             await self._work.escalate(order, text, key=key, ask_approval=ask_approval)
 
 
 @asynccontextmanager
-async def _alive(*, beats: bool = True) -> AsyncIterator[None]:
+async def alive(*, beats: bool = True) -> AsyncIterator[None]:
     """Translates errors and, where it `beats`, sends heartbeats while it lasts."""
     beating = asyncio.create_task(_beat()) if beats else None
     try:

@@ -54,7 +54,7 @@ async def run_temporal_worker(
             worker = build_worker(await connect_temporal(settings), settings.task_queue, work, concurrency)
             log.info("remediation_worker_started", temporal=settings.address, task_queue=settings.task_queue)
             pause_s = AWAY_S_FIRST
-            await _run(worker, stop)
+            await run_until(worker, stop)
         except (Unavailable, RPCError, RuntimeError) as error:  # RuntimeError is the worker's word for a lost server
             log.warning("remediation_worker_waits", reason=str(error), retry_in_s=pause_s)
             await wait_for_stop(stop, pause_s)
@@ -89,7 +89,7 @@ def _report(done: Dispatched) -> None:
         log.info("remediations_dispatched", started=done.started, refused=done.refused)
 
 
-async def _run(worker: Worker, stop: asyncio.Event) -> None:
+async def run_until(worker: Worker, stop: asyncio.Event) -> None:
     """Runs the worker until `stop` or its end; raises what ended it."""
     running = asyncio.create_task(worker.run())
     stopping = asyncio.create_task(stop.wait())
