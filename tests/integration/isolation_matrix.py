@@ -31,6 +31,10 @@ class Subject:
     notification_id: str
     policy_id: int
     remediation_id: int
+    event_id: str
+    anomaly_id: str
+    incident_id: int
+    purge_id: int
     channel: str
     policy: str
 
@@ -70,6 +74,7 @@ QUERY: Final = frozenset({Scope.QUERY})
 ALERTS: Final = frozenset({Scope.ALERTS})
 READ_ALERTS: Final = frozenset({Scope.ALERTS, Scope.QUERY})
 REMEDIATE: Final = frozenset({Scope.REMEDIATE})
+READ_PURGE: Final = frozenset({Scope.ADMIN, Scope.ALERTS, Scope.QUERY})
 READ_REMEDIATION: Final = frozenset({Scope.REMEDIATE, Scope.ALERTS, Scope.QUERY})
 ADMIN: Final = frozenset({Scope.ADMIN})
 ANY: Final = frozenset(Scope)
@@ -198,6 +203,51 @@ def _audit(path: str, subject: Subject) -> Request:
     return Request(path, {"alert": str(subject.alert_id), "remediation": str(subject.remediation_id)})
 
 
+def _events(path: str, subject: Subject) -> Request:
+    event = {"id": subject.event_id, "metric": subject.metric, "host": subject.value, "severity": "error"}
+    return Request(path, {}, {"events": [event]})
+
+
+def _about(path: str, subject: Subject) -> Request:
+    return Request(path, {"host": subject.value, "metric": subject.metric})
+
+
+def _graph(path: str, subject: Subject) -> Request:
+    return Request(path, {}, {"data": [{"client": subject.value, "server": subject.metric}]})
+
+
+def _look(path: str, subject: Subject) -> Request:
+    return Request(path, {}, {"metric": subject.metric, "matchers": [f"{subject.label}={subject.value}"]})
+
+
+def _detection(path: str, subject: Subject) -> Request:
+    return Request(path, {}, {"include": [subject.metric], "channels": [subject.channel]})
+
+
+def _look_back(path: str, subject: Subject) -> Request:
+    return Request(path, {}, {"settings": {"include": [subject.metric], "interval": "1h"}})
+
+
+def _mark(path: str, subject: Subject) -> Request:
+    return Request(_named(path, subject), {}, {"verdict": "false", "note": subject.value})
+
+
+def _incidents(path: str, subject: Subject) -> Request:
+    return Request(path, {"host": subject.value, "text": subject.value})
+
+
+def _merge(path: str, subject: Subject) -> Request:
+    return Request(_named(path, subject), {}, {"from": subject.incident_id + 1})
+
+
+def _split(path: str, subject: Subject) -> Request:
+    return Request(_named(path, subject), {}, {"keys": [f"event:{subject.event_id}"]})
+
+
+def _undo(path: str, subject: Subject) -> Request:
+    return Request(_named(path, subject), {}, {"change": 1})
+
+
 MATRIX: Final[dict[Route, Guarded | Linked | Public]] = {
     ("POST", "/api/v1/metrics/ingest"): Guarded(INGEST, _one),
     ("POST", "/api/v1/metrics/ingest/batch"): Guarded(INGEST, _batch),
@@ -215,6 +265,32 @@ MATRIX: Final[dict[Route, Guarded | Linked | Public]] = {
     ("GET", "/api/v1/metrics/definitions/{name}"): Guarded(QUERY, _plain),
     ("PUT", "/api/v1/metrics/definitions/{name}"): Guarded(ADMIN, _definition),
     ("DELETE", "/api/v1/metrics/definitions/{name}"): Guarded(ADMIN, _plain),
+    ("POST", "/api/v1/events"): Guarded(INGEST, _events),
+    ("GET", "/api/v1/events"): Guarded(READ_ALERTS, _about),
+    ("GET", "/api/v1/events/{event_id}"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/synthetic/purge"): Guarded(ADMIN, _plain),
+    ("GET", "/api/v1/synthetic/purge/{purge_id}"): Guarded(READ_PURGE, _plain),
+    ("POST", "/api/v1/detect"): Guarded(READ_ALERTS, _look),
+    ("POST", "/api/v1/detect/backtest"): Guarded(READ_ALERTS, _look_back),
+    ("GET", "/api/v1/detect/precision"): Guarded(READ_ALERTS, _plain),
+    ("GET", "/api/v1/detect/settings"): Guarded(READ_ALERTS, _plain),
+    ("PUT", "/api/v1/detect/settings"): Guarded(ALERTS, _detection),
+    ("GET", "/api/v1/detect/runs"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/detect/runs"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/anomalies"): Guarded(READ_ALERTS, _about),
+    ("GET", "/api/v1/anomalies/{anomaly_id}"): Guarded(READ_ALERTS, _plain),
+    ("PUT", "/api/v1/anomalies/{anomaly_id}/mark"): Guarded(ALERTS, _mark),
+    ("DELETE", "/api/v1/anomalies/{anomaly_id}/mark"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/incidents"): Guarded(READ_ALERTS, _incidents),
+    ("GET", "/api/v1/incidents/{incident_id}"): Guarded(READ_ALERTS, _plain),
+    ("POST", "/api/v1/incidents/{incident_id}/acknowledge"): Guarded(ALERTS, _plain),
+    ("POST", "/api/v1/incidents/{incident_id}/resolve"): Guarded(ALERTS, _plain),
+    ("POST", "/api/v1/incidents/{incident_id}/reopen"): Guarded(ALERTS, _plain),
+    ("POST", "/api/v1/incidents/{incident_id}/merge"): Guarded(ALERTS, _merge),
+    ("POST", "/api/v1/incidents/{incident_id}/split"): Guarded(ALERTS, _split),
+    ("POST", "/api/v1/incidents/{incident_id}/undo"): Guarded(ALERTS, _undo),
+    ("GET", "/api/v1/dependencies"): Guarded(READ_ALERTS, _plain),
+    ("PUT", "/api/v1/dependencies"): Guarded(ALERTS, _graph),
     ("GET", "/api/v1/alerts"): Guarded(READ_ALERTS, _alerts),
     ("GET", "/api/v1/alerts/{alert_id}"): Guarded(READ_ALERTS, _plain),
     ("POST", "/api/v1/alerts/{alert_id}/acknowledge"): Guarded(ALERTS, _plain),

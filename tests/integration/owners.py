@@ -10,6 +10,7 @@ import httpx
 
 from core.domain.tenants import Tenant
 from tests.integration.alerting_things import alerting_things
+from tests.integration.detection_things import detection_things
 from tests.integration.in_process import InProcess
 from tests.integration.isolation_matrix import Subject
 from tests.support.storages import Tenancy, settle_all, unique
@@ -38,6 +39,7 @@ async def new_owner(server: InProcess) -> Owner:
             label=name_like("secret_label"),
             value=value_name,
             **await alerting_things(server, Tenancy(server.storage, tenant), client, value_name),
+            **await detection_things(server, Tenancy(server.storage, tenant), client, value_name),
         )
         for value in (1.25, 2.5):
             body = {"name": things.metric, "value": value, "labels": {things.label: things.value}, "source": "secret"}
@@ -72,6 +74,10 @@ def of_nobody() -> Subject:
         notification_id=str(uuid4()),
         policy_id=2_000_000_008,
         remediation_id=2_000_000_009,
+        event_id=str(uuid4()),
+        anomaly_id=str(uuid4()),
+        incident_id=2_000_000_010,
+        purge_id=2_000_000_011,
         channel=unique("absent-channel"),
         policy=unique("absent-policy"),
     )
@@ -102,6 +108,15 @@ async def everything_of(server: InProcess, owner: Owner) -> Mapping[str, Any]:
             "/api/v1/remediation/kill-switch",
             "/api/v1/remediations",
             f"/api/v1/remediations/{owner.things.remediation_id}",
+            "/api/v1/events",
+            "/api/v1/dependencies",
+            f"/api/v1/synthetic/purge/{owner.things.purge_id}",
+            "/api/v1/detect/settings",
+            "/api/v1/detect/precision",
+            "/api/v1/detect/runs",
+            "/api/v1/anomalies",
+            "/api/v1/incidents",
+            f"/api/v1/incidents/{owner.things.incident_id}",
             "/api/v1/audit",
             "/api/v1/audit/verify",
         )

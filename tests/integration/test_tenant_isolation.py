@@ -13,7 +13,18 @@ from tests.integration.owners import Owner, assert_problem, everything_of, new_o
 
 GUARDED = {route: case for route, case in MATRIX.items() if isinstance(case, Guarded)}
 PUBLIC = {route: case for route, case in MATRIX.items() if isinstance(case, Public)}
-WORD_KEYS = ("request_id", "receipt", "key", "prefix", "created_at", "retained_since", "id", "author", "by")
+WORD_KEYS = (
+    "request_id",
+    "receipt",
+    "key",
+    "prefix",
+    "created_at",
+    "retained_since",
+    "id",
+    "author",
+    "by",
+    "requested_by",
+)
 """Members of a reply that differ from one request to the next, whatever it names."""
 
 guarded = pytest.mark.parametrize("route", GUARDED, ids=" ".join)

@@ -11,6 +11,7 @@ from jsonschema_rs import Draft202012Validator
 from schemathesis.core.result import Ok
 
 from adapters.driving.http.docs import ASSETS
+from tests.unit.http.detection_fakes import ANOMALY_ID
 from tests.unit.http.test_auth import API
 
 PUBLIC = [("GET", path) for path in ("/healthz", "/readyz", "/health", "/metrics")]
@@ -25,8 +26,12 @@ ITEMS = {
     "channels": "channel",
     "policies": "policy",
     "remediations": "remediation",
+    "incidents": "incident",
+    "purge": "purge",
 }
 """What an id in a path is the id of."""
+UUIDS = {"notifications": "notification", "events": "event", "anomalies": "anomaly"}
+"""The same of ids that are no numbers."""
 
 
 @pytest.fixture
@@ -52,7 +57,8 @@ def template(path: str) -> str:
     path = path.partition("?")[0]
     path = re.sub(r"/(latest|aggregate|series|definitions)/cpu", r"/\1/{name}", path)
     path = path.replace("/host/", "/{label}/").replace("/acme/", "/{tenant}/")
-    path = re.sub(r"/notifications/[0-9a-f-]+/", "/notifications/{notification_id}/", path)
+    for plural in ("notifications", "events", "anomalies"):
+        path = re.sub(rf"/{plural}/[0-9a-f-]{{36}}", f"/{plural}/{{{UUIDS[plural]}_id}}", path)
     return re.sub(r"/([a-z]+)/1(?=/|$)", lambda found: f"/{found[1]}/{{{ITEMS[found[1]]}_id}}", path)
 
 
@@ -130,7 +136,7 @@ async def test_examples_are_what_the_server_says_and_takes(client: httpx.AsyncCl
             continue
         body = operation["requestBody"]["content"]["application/json"]["examples"]["example"]["value"]
         numbers = {**first, **ids.get(path.rpartition("/")[2], {})}
-        target = path.format(name="mem", tenant="acme", **numbers)
+        target = path.format(name="mem", tenant="acme", anomaly_id=ANOMALY_ID, **numbers)
         response = await client.request(method, target, json=made.get(f"{method} {path}", body))
         assert response.status_code in (200, 201), (path, response.text)
         shown = operation["responses"][str(response.status_code)]["content"]["application/json"]

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp, HTTPScope, LifeSpanReceive, LifeSpanScope, L
 
 from adapters.driving.http.administration import AdministrationController
 from adapters.driving.http.alerts import AlertController
+from adapters.driving.http.anomalies import AnomalyController
 from adapters.driving.http.approval import ApprovalController
 from adapters.driving.http.asgi import HttpApp, HttpReceive
 from adapters.driving.http.audit import AuditController
@@ -20,9 +21,14 @@ from adapters.driving.http.body_budget import BodyBudget
 from adapters.driving.http.channels import ChannelController
 from adapters.driving.http.decode import decode_batch, decode_single
 from adapters.driving.http.definitions import DefinitionController
+from adapters.driving.http.dependencies import DependencyController
+from adapters.driving.http.detect import DetectController
 from adapters.driving.http.docs import docs_routes
+from adapters.driving.http.events import PATH as EVENTS_ROUTE
+from adapters.driving.http.events import EventController
 from adapters.driving.http.failures import HANDLERS
 from adapters.driving.http.front import Front
+from adapters.driving.http.incidents import IncidentController
 from adapters.driving.http.ingest import IngestRoute
 from adapters.driving.http.kill_switch import KillSwitchController
 from adapters.driving.http.notifications import NotificationController
@@ -33,6 +39,7 @@ from adapters.driving.http.queries import QueryController
 from adapters.driving.http.remediations import RemediationController
 from adapters.driving.http.rules import RuleController
 from adapters.driving.http.silences import InhibitionController, SilenceController
+from adapters.driving.http.synthetic import SyntheticController
 from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
 from ports.driven.clock import Clock
@@ -48,6 +55,12 @@ COMPRESS_LEVEL: Final = 1
 CONTROLLERS: Final = (
     QueryController,
     DefinitionController,
+    EventController,
+    SyntheticController,
+    DetectController,
+    AnomalyController,
+    IncidentController,
+    DependencyController,
     AlertController,
     RuleController,
     SilenceController,
@@ -76,10 +89,17 @@ def build_app(services: Services, settings: Settings, telemetry: PrometheusTelem
         inflated_bytes_max=server.inflated_bytes_max,
         timeout_s=server.body_timeout_s,
     )
-    ingest = partial(IngestRoute, services=services, limits=limits, budget=BodyBudget(), telemetry=telemetry)
+    budget = BodyBudget()
+    ingest = partial(IngestRoute, services=services, limits=limits, budget=budget, telemetry=telemetry)
     single, batch = ingest(SINGLE_ROUTE, decode_single), ingest(BATCH_ROUTE, decode_batch)
     litestar = _litestar(services, telemetry, clock)
-    front = Front(cast("HttpApp", litestar), body_timeout_s=server.body_timeout_s, telemetry=telemetry)
+    front = Front(
+        cast("HttpApp", litestar),
+        body_timeout_s=server.body_timeout_s,
+        large={("POST", EVENTS_ROUTE): limits},
+        budget=budget,
+        telemetry=telemetry,
+    )
     return HttpServer(
         litestar,
         front,

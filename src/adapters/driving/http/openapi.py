@@ -16,9 +16,14 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from adapters.driving.http import alert_examples, examples
 from adapters.driving.http.administration import KeyBody, LimitsBody, TenantBody
+from adapters.driving.http.anomalies import MarkBody
 from adapters.driving.http.approval import FORM, HTML, AnswerForm
 from adapters.driving.http.channel_bodies import ChannelBody
 from adapters.driving.http.definitions import DefinitionBody
+from adapters.driving.http.dependencies import DependenciesBody
+from adapters.driving.http.detect import DetectBody, DetectionBacktestBody
+from adapters.driving.http.event_body import EventBatch
+from adapters.driving.http.incidents import MergeBody, SplitBody, UndoBody
 from adapters.driving.http.ingest_description import INGEST_PATHS, INGEST_SCHEMAS
 from adapters.driving.http.kill_switch import KillSwitchBody
 from adapters.driving.http.openapi_checks import BODY_FIELDS, PARAMETERS
@@ -28,6 +33,7 @@ from adapters.driving.http.policies import PolicyBody
 from adapters.driving.http.problem import MEDIA_TYPE, Problem
 from adapters.driving.http.remediations import ReasonBody
 from adapters.runtime.version import __version__
+from core.detection.plan import DetectionSettings
 from core.domain.alerts import InhibitionSpec, SilenceSpec
 from core.domain.definitions import MetricDefinition
 from core.domain.points import IngestReply
@@ -45,6 +51,9 @@ TAGS: Final = {
     "Ingest": "Send metrics, one or a batch.",
     "Queries": "Read samples: raw, the latest, statistics, values by bucket.",
     "Definitions": "What a metric means, how it is aggregated and how long it is kept.",
+    "Events": "What happened at a moment: error bursts, deployments, changes, anomalies. Purging what was simulated.",
+    "Detection": "Looking for anomalies now, over history and on schedule; what was found, and whether it was right.",
+    "Incidents": "Signals that belong together: what happened, in words, what probably caused it, the service graph.",
     "Alerts": "What fires or has fired, and what was done about it.",
     "Alert rules": "What is compared with what, who is told, and what a rule would have done over history.",
     "Silences": "Who is not told of what: silences, maintenance windows, inhibitions.",
@@ -61,6 +70,15 @@ BODIES: Final[dict[str, Any]] = {
     "create_tenant": TenantBody,
     "put_tenant_limits": LimitsBody,
     "create_key": KeyBody,
+    "post_events": EventBatch,
+    "put_dependencies": DependenciesBody,
+    "detect": DetectBody,
+    "backtest_detection": DetectionBacktestBody,
+    "put_detection_settings": DetectionSettings,
+    "mark_anomaly": MarkBody,
+    "merge_incidents": MergeBody,
+    "split_incident": SplitBody,
+    "undo_incident_change": UndoBody,
     "create_rule": AlertRule,
     "put_rule": AlertRule,
     "backtest_unsaved_rule": AlertRule,
@@ -78,9 +96,14 @@ BODIES: Final[dict[str, Any]] = {
     "decide_by_link": AnswerForm,
 }
 """The types of request bodies by operation."""
+_EVENT: Final = {"$ref": "#/components/schemas/EventSpec"}
+ALTERNATIVES: Final = {"post_events": [_EVENT, {"type": "array", "items": _EVENT, "minItems": 1}]}
+"""Further shapes of request bodies by operation."""
 PAGES: Final = frozenset({"show_decision", "decide_by_link"})
 """What people see in a browser: HTML, failures too, and no key."""
-BODY_OPTIONAL: Final = frozenset({"approve_remediation", "reject_remediation", "cancel_remediation"})
+BODY_OPTIONAL: Final = frozenset(
+    {"approve_remediation", "reject_remediation", "cancel_remediation", "detect", "backtest_detection"}
+)
 SECURITY: Final = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key."),
     "apiKey": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header", description="The same."),
@@ -154,8 +177,12 @@ def _add_body(operation: Node, bodies: Node) -> None:
     name = operation["operationId"]
     if name in bodies:
         media_type = FORM if name in PAGES else "application/json"
-        content = {media_type: {"schema": bodies[name]}}
+        content = {media_type: {"schema": _any_of(name, bodies[name])}}
         operation["requestBody"] = {"required": name not in BODY_OPTIONAL, "content": content}
+
+
+def _any_of(name: str, schema: Node) -> Node:
+    return {"anyOf": [schema, *ALTERNATIVES[name]]} if name in ALTERNATIVES else schema
 
 
 def _add_examples(operation: Node) -> None:

@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
-from core.domain import alerts, notifications, remediation, rules
+from core.detection import plan
+from core.domain import alerts, events, incidents, notifications, remediation, rules
 from core.domain.definitions import RETENTION_DAYS_MAX
 from core.domain.matchers import MATCHERS_MAX
-from core.domain.series import LABEL_NAME_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX
+from core.domain.series import LABEL_NAME_CHARS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_CHARS_MAX
 
 Node = dict[str, Any]
 
@@ -22,6 +23,8 @@ MATCHERS: Final = {
 SOME_MATCHERS: Final = {**MATCHERS, "minItems": 1}
 DURATION: Final = {"pattern": "^[1-9][0-9]{0,4}(ms|s|m|h|d|w)$"}
 _ID: Final = {"minimum": 1}
+_POSITIVE: Final = {"exclusiveMinimum": 0}
+_SHARE: Final = {"exclusiveMinimum": 0, "maximum": 1}
 
 PARAMETERS: Final[dict[tuple[str, str], Node]] = {
     ("query", "name"): METRIC_NAME,
@@ -30,6 +33,8 @@ PARAMETERS: Final[dict[tuple[str, str], Node]] = {
     ("query", "label"): MATCHERS,
     ("query", "group_by"): {"maxItems": LABELS_MAX, "items": {"type": "string", **LABEL_NAME}},
     ("query", "bucket"): DURATION,
+    ("path", "incident_id"): _ID,
+    ("path", "purge_id"): _ID,
     ("path", "alert_id"): _ID,
     ("path", "rule_id"): _ID,
     ("path", "silence_id"): _ID,
@@ -50,6 +55,45 @@ BODY_FIELDS: Final[dict[tuple[str, str], Node]] = {
     ("MetricDefinition", "retention_days"): {"minimum": 1, "maximum": RETENTION_DAYS_MAX},
     ("DefinitionBody", "retention_days"): {"minimum": 1, "maximum": RETENTION_DAYS_MAX},
     ("TenantBody", "name"): {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"},
+    ("EventSpec", "metric"): METRIC_NAME,
+    ("EventSpec", "host"): {"maxLength": LABEL_VALUE_BYTES_MAX},
+    ("EventSpec", "service"): {"maxLength": LABEL_VALUE_BYTES_MAX},
+    ("EventSpec", "message"): _text(events.MESSAGE_CHARS_MAX),
+    ("EventSpec", "ts"): {"format": "date-time"},
+    ("EventSpec", "labels"): {"maxProperties": events.LABELS_MAX},
+    ("Dependency", "client"): _text(LABEL_VALUE_BYTES_MAX),
+    ("Dependency", "server"): _text(LABEL_VALUE_BYTES_MAX),
+    ("DetectBody", "metric"): METRIC_NAME,
+    ("DetectBody", "matchers"): MATCHERS,
+    ("DetectBody", "since"): DURATION,
+    ("DetectBody", "start"): {"format": "date-time"},
+    ("DetectBody", "end"): {"format": "date-time"},
+    ("DetectionBacktestBody", "since"): DURATION,
+    ("DetectionBacktestBody", "start"): {"format": "date-time"},
+    ("DetectionBacktestBody", "end"): {"format": "date-time"},
+    ("DetectionSettings", "interval"): DURATION,
+    ("DetectionSettings", "window"): DURATION,
+    ("DetectionSettings", "time_limit"): DURATION,
+    ("DetectionSettings", "matchers"): MATCHERS,
+    ("DetectionSettings", "include"): {"maxItems": plan.PATTERNS_MAX},
+    ("DetectionSettings", "exclude"): {"maxItems": plan.PATTERNS_MAX},
+    ("DetectionSettings", "alert_risk"): {"minimum": 0, "exclusiveMaximum": 1},
+    ("DetectionPlan", "detectors"): {"minItems": 1, "uniqueItems": True},
+    ("VarianceSettings", "window"): DURATION,
+    ("VarianceSettings", "increase_min"): {"minimum": 0},
+    ("VarianceSettings", "increase_full"): _POSITIVE,
+    ("VarianceSettings", "fill_min"): _SHARE,
+    ("SpikeSettings", "deviations"): {"minimum": 0},
+    ("SpikeSettings", "baseline_share"): _SHARE,
+    ("SpikeSettings", "share_full"): _POSITIVE,
+    ("SpikeSettings", "deviations_full"): _POSITIVE,
+    ("TrendSettings", "increase_min"): {"minimum": 0},
+    ("TrendSettings", "increase_full"): _POSITIVE,
+    ("StreamingSettings", "bucket"): DURATION,
+    ("CorrelationSettings", "window"): DURATION,
+    ("CorrelationSettings", "signals_min"): {"minimum": 1, "maximum": incidents.SIGNALS_MIN_MAX},
+    ("CorrelationSettings", "reopen_within"): DURATION,
+    ("CorrelationSettings", "resolve_after"): DURATION,
     ("AlertRule", "name"): _text(rules.NAME_CHARS_MAX),
     ("AlertRule", "metric"): METRIC_NAME,
     ("AlertRule", "matchers"): MATCHERS,

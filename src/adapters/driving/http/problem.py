@@ -61,6 +61,7 @@ WRONG_METHOD: Final = Kind(405, "wrong-method", "This path does not take this me
 BODY_TIMEOUT: Final = Kind(408, "body-timeout", "The body took too long to arrive")
 UNSUPPORTED: Final = Kind(415, "unsupported-media-type", "The body is in a format that is not read here")
 ALL_REFUSED: Final = Kind(422, "all-metrics-refused", "No metric of the request was stored")
+NO_EVENT_STORED: Final = Kind(422, "all-events-refused", "No event of the request was stored")
 BUG: Final = Kind(500, "internal-error", "A bug in Sextant")
 
 _KINDS: Final[dict[type[SextantError], Kind]] = {
@@ -85,6 +86,17 @@ class RequestError(Exception):
         self.headers = headers
 
 
+class NoEventStoredError(RequestError):
+    """Every event of a request was refused."""
+
+    def __init__(self, *, rejected: int, errors: tuple[Rejection, ...]) -> None:
+        first = f": {errors[0].field}: {errors[0].reason}" if errors else ""
+        super().__init__(NO_EVENT_STORED, f"{rejected} refused{first}")
+        self.accepted = 0
+        self.rejected = rejected
+        self.errors = errors
+
+
 def problem_answer(error: SextantError | RequestError, request_id: str) -> Answer:
     """The reply to a request that failed with `error`."""
     headers: list[tuple[bytes, bytes]] = []
@@ -107,6 +119,9 @@ def problem_answer(error: SextantError | RequestError, request_id: str) -> Answe
         field=getattr(error, "field", None),
         limit=getattr(error, "limit", None),
         retry_after_s=retry_after_s,
+        accepted=getattr(error, "accepted", None),
+        rejected=getattr(error, "rejected", None),
+        errors=getattr(error, "errors", None),
     )
     return _answer(problem, headers)
 
