@@ -14,6 +14,7 @@ from rich.console import Console
 from tests.benchmarks.alert_latency import alert_latency
 from tests.benchmarks.alerts import alerts
 from tests.benchmarks.bulk import bulk
+from tests.benchmarks.detection import detection
 from tests.benchmarks.engines import BenchEngine, EngineName, open_engine
 from tests.benchmarks.evaluator import evaluator
 from tests.benchmarks.overload import overload
@@ -33,6 +34,7 @@ QUICK = {
     "label_sets": 200_000,
     "alert_load": 50_000.0,
     "alert_load_s": 15.0,
+    "detection_series": 500,
 }
 
 
@@ -92,6 +94,10 @@ def _storage(engine: BenchEngine, options: argparse.Namespace) -> Iterator[Repor
         yield storage(engine, options.data)
 
 
+def _detection(engine: BenchEngine, options: argparse.Namespace) -> Iterator[Report]:
+    yield detection(engine, series=options.detection_series)
+
+
 def _overload(engine: BenchEngine, options: argparse.Namespace) -> Iterator[Report]:
     work = Workload(min(options.points, 1_000_000), options.series[-1])
     yield overload(
@@ -107,6 +113,7 @@ BENCHMARKS: dict[str, Callable[[BenchEngine, argparse.Namespace], Iterator[Repor
     "single": _single,
     "queries": _queries,
     "storage": _storage,
+    "detection": _detection,
     "overload": _overload,
 }
 
@@ -125,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--label-sets", type=int, default=1_000_000)
     parser.add_argument("--alert-load", type=float, default=200_000.0, help="points/s: half of what bulk shows")
     parser.add_argument("--alert-load-s", type=float, default=60.0)
+    parser.add_argument("--detection-series", type=int, default=10_000, help="of 48 h of 1-minute points each")
     parser.add_argument("--data", type=Path, help="directory of CSV and NDJSON recordings; storage needs it")
     parser.add_argument("--quick", action="store_true", help="smaller and once: to see that everything runs")
     parser.add_argument(

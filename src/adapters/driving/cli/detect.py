@@ -1,10 +1,12 @@
-"""`sextant detect`: what is unusual in a series, from a file of samples."""
+"""`sextant detect`: what is unusual in a file of samples, or in what a server has stored."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
+from adapters.driving.cli.api import HERE, Server
 from adapters.driving.cli.database import Json
 from adapters.driving.cli.display import write_rows
 from adapters.driving.cli.output import CommandError, write, write_error, write_json
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 ROWS_MAX: Final = 5_000_000
 """Findings are of all rows at once, some 200 bytes each on the way; --scores has no limit."""
 EXIT_USAGE: Final = 2
+SHOWN_DEFAULT: Final = 50
+SINCE_DEFAULT: Final = "48h"
+"""What scheduled detection looks at by default."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,14 +66,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def detect(
     *,
-    csv: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    csv: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     scores: Annotated[bool, Parameter(negative=())] = False,
     name: str | None = None,
     limit: Annotated[float | None, Parameter(allow_leading_hyphen=True)] = None,
     falling: Annotated[bool, Parameter(negative=())] = False,
+    metric: str | None = None,
+    label: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    since: str | None = None,
+    until: str | None = None,
+    detector: Annotated[tuple[Literal["variance", "spike", "trend", "streaming"], ...], Parameter(negative="")] = (),
+    show: Annotated[int, Parameter(validator=Number(gte=1))] = SHOWN_DEFAULT,
+    server: Server = HERE,
     json: Json = False,
 ) -> int:
-    """Find what is unusual in a file of samples.
+    """Find what is unusual in a file of samples, or in what a server has stored.
+
+    Without --csv a running server looks at its stored samples now: at one
+    --metric or at all, over --since 48h. Nothing is recorded and nobody is told;
+    `sextant anomalies` lists what scheduled detection found by itself.
 
     A file is CSV, timestamp,value a line, the header optional; - is standard
     input. Times are RFC 3339, or YYYY-MM-DD HH:MM:SS, which means UTC.
@@ -83,12 +99,13 @@ def detect(
 
     For example:
 
+        sextant detect --metric cpu --label env=prod --since 48h
         sextant detect --csv cpu.csv
         sextant detect --csv disk_used_percent.csv --limit 95
         tail -f cpu.csv | sextant detect --csv - --scores
 
-    Exit status: 0 when the file was read to its end; 2 when it or an option is
-    wrong, with the line's number.
+    Exit status: 0 when everything was looked at; 1 when the server could not;
+    2 when an option, the key or the file is wrong, with the line's number.
 
     Parameters
     ----------
@@ -102,8 +119,39 @@ def detect(
         Also say when the series reaches this value, with a band.
     falling
         The limit is a floor, such as free space, instead of a ceiling.
+    metric
+        Of the server: only this metric.
+    label
+        Of the server: only series that satisfy host=a, host!=a, host=~a.* or
+        host!~a.*; may be repeated.
+    since
+        Of the server: how far back, such as 6h, 48h or 7d. Default: 48h.
+    until
+        Of the server: the end, RFC 3339 with a zone. Default: now.
+    detector
+        Of the server: only these; may be repeated.
+    show
+        Of the server: how many findings to print at most.
     """
+    if csv is None:
+        if scores or name is not None or limit is not None or falling:
+            write_error("--scores, --name, --limit and --falling go with --csv")
+            return EXIT_USAGE
+        from adapters.driving.cli.detect_stored import detect_stored
+
+        return detect_stored(
+            metric,
+            label,
+            since=since or SINCE_DEFAULT,
+            end=until,
+            detectors=detector,
+            limit=show,
+            server=server,
+            as_json=json,
+        )
     try:
+        if metric is not None or label or since is not None or until is not None or detector or server != HERE:
+            raise CommandError("with --csv no server is asked: leave --metric, --label, --since and the like away")
         _check_options(scores=scores, json=json, limit=limit, falling=falling)
         if scores:
             _print_scores(csv)
