@@ -59,6 +59,8 @@ class VarianceParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Reported above: 0.5 is half as much again."""
     increase_full: float = 2.0
     """The increase that is a risk of 1: three times the variance."""
+    errors_min: float = 0.0
+    """Reported above so many standard errors of the ratio's logarithm; 0 also reports what chance gives."""
     fill_min: float = 0.5
     """Windows with less than this part of the fullest window's rows are cut off by the ends and left out."""
 
@@ -83,6 +85,8 @@ class TrendParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Reported above: the line's end against its start, 0.3 is 30 %."""
     increase_full: float = 1.0
     """The increase that is a risk of 1: doubling."""
+    errors_min: float = 0.0
+    """Reported above so many standard errors of the rise; 0 also reports what chance gives, as noise around 0 does."""
 
 
 ROWS_MIN: Final = 3
@@ -109,6 +113,9 @@ def variance_escalation(
     if last == 0.0 or (first > 0.0 and (last / first) ** 2 <= 1.0 + chosen.increase_min):
         return None
     ratio = (last / first) ** 2 if first > 0.0 else math.inf
+    error = math.hypot(_log_error(small[ends[0]], first), _log_error(small[ends[1]], last))
+    if chosen.errors_min * error >= min(math.log(ratio), 1.0 if first == 0.0 else math.inf):
+        return None
     return Finding(
         detector=Classic.VARIANCE,
         risk=min(1.0, (ratio - 1.0) / chosen.increase_full),
@@ -179,6 +186,8 @@ def trend(ts_us: Instants, values: Floats, parameters: TrendParameters | None = 
     start = float(small.mean() - rise * moments.mean())
     if rise <= max(chosen.increase_min * abs(start), ROUNDING):
         return None
+    if rise <= chosen.errors_min * _standard_error(small - start - rise * moments, centred):
+        return None
     increase = rise / abs(start) if abs(start) > ROUNDING else math.inf
     return Finding(
         detector=Classic.TREND,
@@ -197,6 +206,30 @@ def classic_three(ts_us: Instants, values: Floats) -> list[Finding]:
     """The findings of all three with their defaults, the highest risk first."""
     found = (detect(ts_us, values) for detect in (variance_escalation, spikes, trend))
     return sorted((finding for finding in found if finding is not None), key=lambda finding: -finding.risk)
+
+
+def _log_error(small: Floats, deviation: float) -> float:
+    """The standard error of the logarithm of a sample variance; of rare large values it is large. 0 for no variance.
+
+    Source: the asymptotic variance of a sample variance, (kurtosis - 1) / n of its square.
+    """
+    if deviation == 0.0:
+        return 0.0
+    kurtosis = float((((small - small.mean()) / deviation) ** 4).mean())
+    return math.sqrt(max(kurtosis - 1.0, 0.0) / len(small))
+
+
+def _standard_error(residuals: Floats, centred: Floats) -> float:
+    """Of a line's rise; neighbours that resemble each other count for fewer rows, as in a random walk hardly any do.
+
+    Source: Santer et al. 2000, "Statistical significance of trends …", J. Geophys. Res. 105 (D6), equations 2 to 6.
+    """
+    squares = float(residuals @ residuals)
+    if squares <= len(residuals) * ROUNDING**2:
+        return 0.0
+    alike = min(max(float(residuals[1:] @ residuals[:-1]) / squares, 0.0), 1.0)
+    freedom = len(residuals) * (1.0 - alike) / (1.0 + alike) - 2.0
+    return math.sqrt(squares / freedom / float(centred @ centred)) if freedom > 0.0 else math.inf
 
 
 def _usual(small: Floats) -> tuple[float, float]:

@@ -37,6 +37,8 @@ class VarianceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Reported above: 0.5 is half as much variance again."""
     increase_full: float = 2.0
     """The increase that is a risk of 1: 2.0 is three times the variance."""
+    errors_min: float = 3.0
+    """Reported above so many standard errors of the ratio's logarithm; 0 also reports what chance gives."""
     fill_min: float = 0.5
     """Windows with less than this part of the fullest window's samples are left out."""
 
@@ -61,6 +63,8 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Reported above: the line's end against its start, 0.3 is 30 %."""
     increase_full: float = 1.0
     """The increase that is a risk of 1: 1.0 is doubling."""
+    errors_min: float = 4.0
+    """Reported above so many standard errors of the rise; 0 also reports what chance gives."""
 
 
 class StreamingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +92,8 @@ class DetectionPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             ("variance.increase_min", self.variance.increase_min),
             ("spike.deviations", self.spike.deviations),
             ("trend.increase_min", self.trend.increase_min),
+            ("trend.errors_min", self.trend.errors_min),
+            ("variance.errors_min", self.variance.errors_min),
         ):
             _check_number(field, value, zero=True)
         for field, value in (
@@ -112,6 +118,7 @@ class DetectionPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             window_us=parse_duration(given.window, "variance.window"),
             increase_min=given.increase_min,
             increase_full=given.increase_full,
+            errors_min=given.errors_min,
             fill_min=given.fill_min,
         )
 

@@ -113,6 +113,46 @@ def test_a_trend_from_nothing_has_the_risk_1() -> None:
     assert found.text("a") == "a rose from 0 (risk 1.00)"
 
 
+def chance(number: int, rows: int = 2_880) -> np.random.Generator:
+    return np.random.default_rng([number, rows])
+
+
+def test_noise_is_no_trend_where_its_error_counts() -> None:
+    """Around 0 a line may rise by any multiple of its start; walks at random seem to rise, too."""
+    asked = TrendParameters(errors_min=4.0)
+    noise = [chance(number).normal(0.0, 1.0, 2_880) for number in range(100)]
+    times = every(2_880, MINUTE_US)
+    assert sum(trend(times, one) is not None for one in noise) > 30
+    assert not any(trend(times, one, asked) for one in noise)
+    walks = [100.0 + np.cumsum(one) for one in noise]
+    found = [sum(trend(times, one, chosen) is not None for one in walks) for chosen in (asked, TrendParameters())]
+    assert found[0] < 10 < found[1]
+
+
+def test_a_line_in_noise_is_a_trend() -> None:
+    """A leak in noise, a staircase, and a line without any noise, whose error is 0."""
+    asked = TrendParameters(errors_min=4.0)
+    times = every(2_880, MINUTE_US)
+    line = np.linspace(40.0, 60.0, 2_880)
+    for values in (line, line + chance(0).normal(0.0, 10.0, 2_880), line - line % 5.0):
+        assert trend(times, values, asked) is not None
+
+
+def test_rare_large_values_are_no_escalation_where_its_error_counts() -> None:
+    """One value makes the variance of a window; of a plain escalation nothing is lost."""
+    asked = VarianceParameters(errors_min=3.0)
+    times = every(2_880, MINUTE_US)
+    heavy = [chance(number).pareto(2.0, 2_880) for number in range(100)]
+    few = sum(variance_escalation(times, one, asked) is not None for one in heavy)
+    assert few < 8 < sum(variance_escalation(times, one) is not None for one in heavy)
+    counts = np.zeros(2_880)
+    counts[-10] = 1.0
+    assert variance_escalation(times, counts) is not None
+    assert variance_escalation(times, counts, asked) is None
+    assert variance_escalation(every(144), swings(1.0, 1.0, 2.0), asked) is not None
+    assert variance_escalation(every(144), swings(0.0, 1.0, 2.0), asked) is not None
+
+
 def test_the_findings_of_all_three_come_highest_risk_first() -> None:
     """A series that has everything wrong."""
     values = swings(1.0, 2.0, 4.0, 8.0) + np.linspace(0.0, 30.0, 192)

@@ -108,9 +108,9 @@ _ANOMALY: Final = {
 _MARKED: Final = {**_ANOMALY, "mark": {"verdict": "true", "by": "key:7", "at": _AT, "note": "the leak of 4.2.0"}}
 _PLAN: Final = {
     "detectors": ["variance", "spike", "trend", "streaming"],
-    "variance": {"window": "4h", "increase_min": 0.5, "increase_full": 2.0, "fill_min": 0.5},
+    "variance": {"window": "4h", "increase_min": 0.5, "increase_full": 2.0, "errors_min": 3.0, "fill_min": 0.5},
     "spike": {"deviations": 2.5, "baseline_share": 1.0, "share_full": 0.05, "deviations_full": 5.0},
-    "trend": {"increase_min": 0.3, "increase_full": 1.0},
+    "trend": {"increase_min": 0.3, "increase_full": 1.0, "errors_min": 4.0},
     "streaming": {"bucket": "5m"},
 }
 _SETTINGS: Final = {

@@ -1,8 +1,9 @@
 """The workflow that Temporal starts on schedule: it does all detection runs that are due, one after the other.
 
 What is due, and that nobody else does it, is decided in the database; a workflow too many finds nothing to do.
-Versions: it lives for minutes and its schedule starts another, so what it does may change without a patch: a replay that
-fails leaves a claim that runs out, and the next workflow goes on.
+
+Versions: it lives for minutes and its schedule starts another, so what it does may change without a patch. A replay
+that fails leaves a claim that runs out, and the next workflow goes on.
 """
 
 from datetime import timedelta
