@@ -312,7 +312,8 @@ async def test_closing_ends(tenancy: Tenancy) -> None:
     [alert] = await alerts_of(tenancy)
     await storage.alerts.request_close(tenancy.id, alert.id, by="key:1")
     await evaluate(storage)
-    assert [alert.resolution for alert in await alerts_of(tenancy)] == [Resolution.CLOSED]
+    [alert] = await alerts_of(tenancy)
+    assert (alert.resolution, alert.annotations) == (Resolution.CLOSED, {"what": "95.0"})
     await tenancy.append(at(series_id, 96.0, start_us=NOW_US + SECOND_US))
     assert await evaluate(storage) == 1
 

@@ -238,7 +238,9 @@ def _note(draft: _Draft, live: Live, change: Change, *, no_data: bool, resolutio
 def _written(target: Target, episode: int, draft: _Draft) -> EpisodeWrite:
     rule = draft.rule
     annotations: dict[str, str] = {}
-    if rule is not None and draft.severity is not None:
+    # One that a person closes right after a restart has no value: what was said of it stays.
+    told_before = draft.state is EpisodeState.RESOLVED and draft.value is None
+    if rule is not None and draft.severity is not None and not told_before:
         said = {
             "value": draft.value,
             "threshold": draft.threshold,
