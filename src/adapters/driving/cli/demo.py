@@ -3,24 +3,23 @@
 import asyncio
 import contextlib
 import itertools
-import shlex
 import signal
 import socket
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import msgspec
 from cyclopts import Parameter, validators
 
 from adapters.driving.cli.output import CommandError, write, write_error
-from core.domain.times import DAY_US, SECOND_US, format_time
+from core.domain.times import SECOND_US
 
 if TYPE_CHECKING:
-    from adapters.driving.cli.client import IngestClient
+    from adapters.driving.cli.client import IngestClient, Target
     from adapters.driving.cli.demo_child import Child
     from adapters.driving.cli.demo_feed import Recording
+    from adapters.driving.cli.demo_introduction import Query
     from core.domain.points import Point
 
 HOST: Final = "127.0.0.1"
@@ -39,23 +38,6 @@ SERVER_STOP_S: Final = 15.0
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
-
-
-class Query(msgspec.Struct, frozen=True):
-    """A question that the demo shows, and has answered before it shows it."""
-
-    title: str
-    path: str
-    parameters: tuple[tuple[str, str], ...] = ()
-
-    def curl(self, url: str, key: str) -> str:
-        """The command line that asks it."""
-        words = ["curl", "-sS", "-H", f"Authorization: Bearer {key}"]
-        if self.parameters:
-            words.append("--get")
-        for name, value in self.parameters:
-            words += ["--data-urlencode", f"{name}={value}"]
-        return shlex.join([*words, url + self.path])
 
 
 def demo(
@@ -82,6 +64,8 @@ def demo(
     cloud machine's processor use); prints the URL, the API key and queries
     to try. Then that machine gets busy, second by second: an alert fires, a
     remediation shows in a dry run what it would do, and the alert resolves.
+    Beside it two hosts are simulated, of which one falls ill: detection says
+    what it finds there, and an incident tells the story.
     Ctrl-C stops all of it; the next run goes on with the same data.
 
     Exit codes: 0 stopped by Ctrl-C, SIGTERM or --seconds; 1 something could
@@ -115,6 +99,7 @@ async def _show(port: int, data_dir: Path, children: "list[Child]", seconds: flo
     from adapters.driving.cli.client import IngestClient, Target
     from adapters.driving.cli.demo_child import start_child
     from adapters.driving.cli.demo_feed import Recording
+    from adapters.driving.cli.demo_introduction import introduction, queries
     from adapters.driving.cli.demo_story import Story
     from adapters.driving.cli.target import KEY_FILE
 
@@ -133,19 +118,38 @@ async def _show(port: int, data_dir: Path, children: "list[Child]", seconds: flo
     spool = ["--spool-dir", str(data_dir / "spool")]
     children.append(await start_child("agent", [*agent, *spool], logs / "agent.log"))
     key = (data_dir / KEY_FILE).read_text().strip()
-    async with IngestClient(Target(url, key)) as client, Story(client) as story:
+    target = Target(url, key)
+    async with IngestClient(target) as client, Story(client) as story:
         recording = Recording()
         fed_us = await _feed(client, recording, 0)
-        queries = _queries(int(time.time()) * SECOND_US)
-        for query in queries:
+        answered = queries(int(time.time()) * SECOND_US)
+        for query in answered:
             await _wait_for_data(client, query)
-        write(_introduction(url, key, data_dir, queries))
+        write(introduction(target, data_dir, answered))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), _beside(_detect(client, target)):
                 for second in itertools.count():
                     await asyncio.sleep(FEED_EVERY_S)
                     fed_us = await _feed(client, recording, fed_us)
                     await _send(client, [story.sample(second)])
+
+
+async def _detect(client: "IngestClient", target: "Target") -> None:
+    from adapters.driving.cli.api import Api
+    from adapters.driving.cli.demo_detection import tell_detection  # numpy comes with it, when nobody waits for it
+
+    await tell_detection(Api(client, target))
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Does `work` beside the block, and no longer than it."""
+    working = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 async def _until(stop: asyncio.Event, children: "list[Child]", work: Coroutine[None, None, None]) -> None:
@@ -209,7 +213,7 @@ async def _wait_until_ready(url: str) -> None:
     raise DemoError(f"the server was not ready within {READY_TIMEOUT_S:g} s")
 
 
-async def _wait_for_data(client: "IngestClient", query: Query) -> None:
+async def _wait_for_data(client: "IngestClient", query: "Query") -> None:
     from adapters.driving.cli.client import Answer
 
     deadline_s = time.monotonic() + DATA_TIMEOUT_S
@@ -232,40 +236,3 @@ def free_port(first: int) -> int:
                 continue
             return port
     raise DemoError(f"no port from {first} to {first + PORTS_TRIED} is free")
-
-
-def _queries(now_us: int) -> list[Query]:
-    from adapters.driving.cli.demo_feed import METRIC
-
-    two_weeks_ago = format_time(now_us - 14 * DAY_US)
-    return [
-        Query("Processor use of this machine, newest sample", "/api/v1/metrics/latest/host_cpu_usage_percent"),
-        Query(
-            "Where its processor time goes, in steps of 10 s",
-            "/api/v1/metrics/series/host_cpu_mode_percent",
-            (("bucket", "10s"), ("group_by", "mode"), ("label", "mode=~user|system|idle")),
-        ),
-        Query(
-            "Two weeks of a cloud machine, statistics",
-            f"/api/v1/metrics/aggregate/{METRIC}",
-            (("start", two_weeks_ago), ("group_by", "instance")),
-        ),
-    ]
-
-
-def _introduction(url: str, key: str, data_dir: Path, queries: Sequence[Query]) -> str:
-    asked = "\n\n".join(f"  # {query.title}\n  {query.curl(url, key)}" for query in queries)
-    return f"""
-Sextant is running with live data of this machine and two weeks of a cloud machine's.
-
-  URL      {url}   (API documentation: {url}/docs)
-  API key  {key}
-  Data     {data_dir}
-
-Try:
-
-{asked}
-
-Watch: the cloud machine gets busy now. An alert fires, and its remediation says in a dry run what it would do.
-{url}/api/v1/alerts and /api/v1/remediations have the whole story. Ctrl-C stops it.
-"""

@@ -15,7 +15,8 @@ from aiohttp import web
 
 from adapters.driving.cli.client import Answer, IngestClient
 from adapters.driving.cli.demo_feed import LABELS, RECORDING
-from adapters.driving.cli.output import CommandError, write
+from adapters.driving.cli.display import write_line
+from adapters.driving.cli.output import CommandError
 from adapters.driving.cli.replay_source import Line, Source
 from core.domain.points import Point
 from core.domain.times import SECOND_US, format_time
@@ -100,8 +101,8 @@ class Story:
         message = msgspec.json.decode(await request.read(), type=dict[str, Any])
         for alert in message["alerts"]:
             said = alert["annotations"].get("summary", "")
-            _tell(f"alert {message['event']}", f"{alert['severity']}: {alert['rule']}: {said}")
-            if message["event"] == "fired":
+            tell(f"alert {message['event']}", f"{alert['severity']}: {alert['rule']}: {said}")
+            if message["event"] == "fired" and alert["rule"] == RULE:
                 task = asyncio.ensure_future(self._tell_remediation(alert["id"]))
                 self._telling.add(task)
                 task.add_done_callback(self._telling.discard)
@@ -112,10 +113,12 @@ class Story:
         while True:
             found = (await self._get("/api/v1/remediations", (("alert", str(alert_id)),)))["data"]
             if found and found[0]["finished_at"] is not None:
-                _tell(f"remediation {found[0]['id']}", f"{found[0]['state'].replace('_', ' ')}: {found[0]['detail']}")
+                tell(f"remediation {found[0]['id']}", f"{found[0]['state'].replace('_', ' ')}: {found[0]['detail']}")
                 return
             await asyncio.sleep(POLL_S)
 
 
-def _tell(what: str, said: str) -> None:
-    write(f"  {time.strftime('%H:%M:%S')}  {what:<15}  {said}")
+def tell(what: str, said: str) -> None:
+    """Prints a line of the story, as of now."""
+    head = f"  {time.strftime('%H:%M:%S')}  {what:<15}  "
+    write_line(head + said, indent=len(head))
