@@ -43,7 +43,8 @@ from core.domain.errors import SextantError
 if TYPE_CHECKING:
     from ports.driven.keeping import StorageStatus
 
-HELP: Final = """Sextant keeps metrics in PostgreSQL or TimescaleDB and answers queries over them.
+HELP: Final = """Sextant keeps metrics in PostgreSQL or TimescaleDB, answers queries over them, alerts, repairs, and
+finds and explains what no rule sees.
 
 `sextant serve` is all it takes to begin; every command has a `--help`. Settings come from the
 environment, SEXTANT_*: `sextant settings` lists them.
