@@ -156,6 +156,9 @@ class DetectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """A run that takes longer stops and says so; the next one begins where it stopped."""
     alert_risk: float = 0.8
     """A finding with a risk above this raises an alert."""
+    alert_detectors: tuple[Detector, ...] = (Detector.SPIKE, Detector.TREND)
+    """Whose findings raise alerts. Variance and streaming are left out by default: they find something in most series
+    with a daily course, or within a week in any noise, which is evidence for incidents and no reason to wake anybody."""
     shadow: bool = False
     """Record, and alert nobody."""
     channels: tuple[str, ...] | None = None
@@ -177,6 +180,8 @@ class DetectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                 _pattern(field, pattern)
         if self.matchers:
             check_matchers("matchers", self.matchers)
+        if not self.alert_detectors or len(set(self.alert_detectors)) < len(self.alert_detectors):
+            raise InvalidInput("alert_detectors", "name at least one, each once; shadow mode alerts nobody")
         if not 0.0 <= self.alert_risk < 1.0:
             raise InvalidInput("alert_risk", "must be from 0 to below 1: an alert needs a risk above it")
         self.risk_rule()
@@ -206,7 +211,7 @@ class DetectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             warning=self.alert_risk,
             annotations={
                 "summary": "{{ labels.fingerprint }} behaves unusually: risk {{ value | round(2) }}",
-                "look": "sextant anomalies --fingerprint '{{ labels.fingerprint }}'",
+                "look": "sextant anomalies list",  # no label in a command: somebody will paste it
             },
             channels=self.channels,
             remediation=self.remediation,

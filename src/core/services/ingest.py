@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from core.detection.plan import RISK_METRIC
 from core.domain.columns import Bools, Columns, Float64s, Int32s, Int64s
 from core.domain.errors import Conflict, InvalidInput
 from core.domain.points import (
@@ -268,6 +269,8 @@ def _repeated(request: IngestRequest, stored: StoredReply) -> IngestReply:
 
 def _identity(point: Point) -> SeriesIdentity:
     """The canonical identity of a point; raises `InvalidInput`."""
+    if point.name == RISK_METRIC:  # a rule fires on it, and its remediation runs: who may send is not who may alert
+        raise InvalidInput("name", f"{RISK_METRIC} is published by detection itself; choose another name")
     try:
         labels = json.loads(bytes(point.labels), object_pairs_hook=_distinct)
     except (ValueError, RecursionError):

@@ -8,6 +8,7 @@ import pytest
 from adapters.driven.memory.clock import FakeClock
 from adapters.driven.memory.database import MemoryDatabase
 from adapters.driven.memory.storage import MemoryStorage, memory_storage
+from core.detection.plan import RISK_METRIC
 from core.domain.definitions import MetricDefinition
 from core.domain.errors import Conflict, Forbidden, RateLimited
 from core.domain.points import IngestReply, Point
@@ -100,6 +101,7 @@ def metric(value: float = 1.0, labels: bytes = b"{}", timestamp: str | None = No
         (metric(labels=b'{"9a":"x"}'), "labels", "not a label name"),
         (metric(name="9cpu"), "name", "not a metric name"),
         (metric(name="c" * 300), "name", "at most 200"),
+        (metric(name=RISK_METRIC), "name", "published by detection itself"),
     ],
 )
 async def test_a_bad_metric_is_named_and_its_neighbours_are_stored(point: Point, field: str, words: str) -> None:

@@ -61,6 +61,7 @@ SETTINGS = {
     "matchers": [],
     "time_limit": "10m",
     "alert_risk": 0.8,
+    "alert_detectors": ["spike", "trend"],
     "shadow": False,
     "channels": None,
     "remediation": None,

@@ -29,8 +29,10 @@ LOST_AFTER: Final = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "25000",
+    "idle_in_transaction_session_timeout": "60000",
 }
-"""A machine that is gone without a word loses its locks after 25 s; PostgreSQL by itself would wait for two hours."""
+"""A machine that is gone without a word loses its locks after 25 s; PostgreSQL by itself would wait for two hours. A
+process that is frozen loses them after a minute: no transaction of ours thinks for so long between two statements."""
 
 Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy
 

@@ -122,6 +122,7 @@ _SETTINGS: Final = {
     "matchers": ["env=production"],
     "time_limit": "10m",
     "alert_risk": 0.8,
+    "alert_detectors": ["spike", "trend"],
     "shadow": False,
     "channels": ["on call"],
     "remediation": None,

@@ -78,6 +78,7 @@ BODY_FIELDS: Final[dict[tuple[str, str], Node]] = {
     ("DetectionSettings", "include"): {"maxItems": plan.PATTERNS_MAX},
     ("DetectionSettings", "exclude"): {"maxItems": plan.PATTERNS_MAX},
     ("DetectionSettings", "alert_risk"): {"minimum": 0, "exclusiveMaximum": 1},
+    ("DetectionSettings", "alert_detectors"): {"minItems": 1, "uniqueItems": True},
     ("DetectionPlan", "detectors"): {"minItems": 1, "uniqueItems": True},
     ("VarianceSettings", "window"): DURATION,
     ("VarianceSettings", "increase_min"): {"minimum": 0},
