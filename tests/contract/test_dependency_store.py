@@ -1,8 +1,12 @@
 """The dependency store port: the declared service graph."""
 
 import asyncio
+import secrets
 
-from core.domain.dependencies import DEPENDENCIES_MAX, Dependency
+import pytest
+
+from core.domain.dependencies import DEPENDENCIES_MAX, NAME_BYTES_MAX, Dependency
+from core.domain.errors import InvalidInput
 from tests.support.storages import Storage, Tenancy
 
 GRAPH = [Dependency("shop", "payment"), Dependency("Größe ✓", "a"), Dependency("shop", "cart"), Dependency("Z", "b")]
@@ -18,6 +22,15 @@ async def test_replaced_whole(storage: Storage, other_storage: Storage, tenancy:
     assert list(await storage.dependencies.list(tenancy.id)) == sorted(fewer)
     await storage.dependencies.replace(tenancy.id, [])
     assert list(await storage.dependencies.list(tenancy.id)) == []
+
+
+async def test_the_longest_names(storage: Storage, tenancy: Tenancy) -> None:
+    """Two names of the greatest length that does not compress are an edge like any other; longer ones are refused."""
+    longest = Dependency(*(secrets.token_hex(NAME_BYTES_MAX // 2) for _ in range(2)))
+    await storage.dependencies.replace(tenancy.id, [longest])
+    assert list(await storage.dependencies.list(tenancy.id)) == [longest]
+    with pytest.raises(InvalidInput, match="1024"):
+        Dependency("ä" * (NAME_BYTES_MAX // 2) + "a", "b")
 
 
 async def test_tenants_apart(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) -> None:

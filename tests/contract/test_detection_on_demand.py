@@ -1,7 +1,5 @@
 """Looking for anomalies on demand, and over history: what is stored is found, and what scheduled runs would find."""
 
-import math
-
 import msgspec
 import pytest
 
@@ -17,8 +15,6 @@ from core.services.detection import DetectionService
 from core.services.policies import Policies
 from tests.support.detecting import CLASSIC_PLAN, SETTINGS, STEP_US, WINDOW_US, Detecting
 from tests.support.storages import LIMITS, Tenancy, settle_all
-
-WAVES = 10
 
 
 def service(detecting: Detecting, limits: Limits = LIMITS) -> DetectionService:
@@ -75,6 +71,20 @@ async def test_what_is_found(detecting: Detecting, neighbour: Tenancy, settled: 
     assert await detecting.events() == []
 
 
+async def test_counters_and_young_series(detecting: Detecting) -> None:
+    """A counter is looked at by its increase per second; what has just begun is looked at like anything else."""
+    steady = await detecting.tenancy.series("requests_total", host="a")
+    await detecting.tenancy.append(detecting.rows(steady, lambda part: 1e6 * part))
+    bursting = await detecting.tenancy.series("requests_total", host="b")
+    await detecting.tenancy.append(detecting.rows(bursting, lambda part: 1e6 * part + (9e6 if part > 0.5 else 0.0)))
+    young = await detecting.tenancy.series("memory", host="c")
+    await detecting.tenancy.append(detecting.rows(young, lambda part: 10.0 + 500.0 * max(0.0, part - 0.9))[-10:])
+    found = await service(detecting).detect(caller(detecting), None, (), last_days(detecting), CLASSIC_PLAN)
+    assert {one.fingerprint for one in found.findings} == {"b:requests_total", "c:memory"}
+    assert found.samples == 202
+    assert found.findings[-1].text.startswith("b:requests_total per second spiked once up to ")
+
+
 async def test_one_metric_some_series_some_detectors(detecting: Detecting) -> None:
     """A metric whose name begins like another's is another; matchers and the range narrow it too."""
     for host in ("a", "b"):
@@ -126,10 +136,12 @@ async def test_history_agrees_with_scheduled_runs(tenancy: Tenancy) -> None:
     await detecting.storage.detection.replace_settings(tenancy.id, settings)
     start_us = detecting.clock.now_us() // (2 * HOUR_US) * 2 * HOUR_US
     detecting.clock.set(start_us + 2 * DAY_US)
-    wavy, spiky = await tenancy.series("memory", host="a"), await tenancy.series("cpu", host="a")
+    leaky, spiky = await tenancy.series("memory", host="a"), await tenancy.series("cpu", host="a")
+    counter = await tenancy.series("requests_total", host="a")
     courses = {
-        wavy: lambda part: 50.0 + 30.0 * math.sin(WAVES * part) * part,
-        spiky: lambda part: 100.0 if 0.2 < part < 0.22 or (part > 0.9 and round(96 * part) % 5 == 0) else 1.0,
+        leaky: lambda part: 10.0 + 40.0 * min(max(part - 0.3, 0.0), 0.2),
+        spiky: lambda part: 100.0 if 0.3 < part < 0.32 or (part > 0.9 and round(96 * part) % 5 == 0) else 1.0,
+        counter: lambda part: 1e6 * part + (3e6 if part > 0.7 else 0.0),
     }
     for series_id, course in courses.items():
         await tenancy.append(detecting.rows(series_id, course))
@@ -146,18 +158,19 @@ async def test_history_agrees_with_scheduled_runs(tenancy: Tenancy) -> None:
         if now - known:
             opened_at.append(detecting.now)
         known = now
-    assert begun >= 3
+    assert begun >= 4
     found = await service(detecting).backtest(
         caller(detecting), settings, TimeRange(start_us - HOUR_US, start_us + 47 * HOUR_US)
     )
-    assert (found.runs, found.series, found.alerts) == (24, 2, begun)
+    assert (found.runs, found.series, found.alerts) == (24, 3, begun)
     assert found.alerting_s == alerting * 2 * 3_600
     assert set(opened_at) <= {step.at for step in found.steps}
     assert all(one.finding.risk > 0.4 for step in found.steps for one in step.alarming)
 
 
 async def test_history_that_is_too_long(detecting: Detecting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs, and the samples that all of them would look at, are bounded; each limit is named."""
+    """Runs, and the samples that all of them would look at, are bounded; each limit is named. Within them, what only
+    detectors found that do not alert is no alert."""
     await detecting.leaking(host="a")
     now_us = detecting.clock.now_us()
     looking, who = service(detecting), caller(detecting)
@@ -169,5 +182,8 @@ async def test_history_that_is_too_long(detecting: Detecting, monkeypatch: pytes
         await looking.backtest(who, SETTINGS, TimeRange(now_us - DAY_US, now_us))
     found = await looking.backtest(who, SETTINGS, TimeRange(now_us - 2 * HOUR_US, now_us))
     assert (found.runs, found.alerts, len(found.steps)) == (8, 1, 1)
+    silent = msgspec.structs.replace(SETTINGS, alert_detectors=(Detector.SPIKE,))
+    found = await looking.backtest(who, silent, TimeRange(now_us - 2 * HOUR_US, now_us))
+    assert (found.runs, found.alerts, found.alerting_s, found.steps) == (8, 0, 0.0, [])
     found = await looking.backtest(who, SETTINGS, TimeRange(now_us - MINUTE_US // 2, now_us))
     assert (found.runs, found.samples, found.steps) == (0, 0, [])

@@ -12,13 +12,16 @@ from core.domain.alerts import AlertFilter
 from core.domain.definitions import MetricDefinition, retention_cutoff
 from core.domain.detection_runs import RunState
 from core.domain.errors import Conflict, Unavailable
+from core.domain.points import Receipt
 from core.domain.times import MINUTE_US, SECOND_US
-from core.services import detection_pass
+from core.services import detection_chunks, detection_pass
+from core.services.scheduled_detection import ScheduledDetection
+from ports.driven.journal import JournalEntry, StoredReply
 from tests.contract.test_evaluation import evaluate
 from tests.support.detecting import STEP_US, WINDOW_US, Detecting, Died, Life, Slow
 from tests.support.storages import Storage, Tenancy, new_tenancy, settle_all
 
-LEASE_US = round(detection_pass.LEASE_S) * SECOND_US
+LEASE_US = round(detection_chunks.LEASE_S) * SECOND_US
 MOMENTS_MAX = 100
 """More than a run of the story below has."""
 
@@ -59,7 +62,7 @@ async def test_series_that_send_nothing_any_more(detecting: Detecting) -> None:
 async def test_a_run_over_its_time_limit(detecting: Detecting, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stops after a chunk and publishes what it found; the next begins with the series that it did not come to, and
     leaves anomalies of the others open."""
-    monkeypatch.setattr("core.services.detection_pass.CHUNK_SERIES", 2)
+    monkeypatch.setattr("core.services.detection_chunks.CHUNK_SERIES", 2)
     await detecting.set(time_limit="1m")
     for host in "abc":
         await detecting.leaking(host=host)
@@ -69,6 +72,16 @@ async def test_a_run_over_its_time_limit(detecting: Detecting, monkeypatch: pyte
     assert (done.state, done.series, done.opened, done.ended, done.alarming) == ("done", 1, 1, 0, 3)
     done = await detecting.next_run()
     assert (done.state, done.series, done.opened, done.ended, done.alarming) == ("done", 3, 0, 0, 3)
+
+
+async def test_slow_chunks_become_smaller(detecting: Detecting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one that takes 40 seconds the next has half as many series, of which the time limit leaves one."""
+    monkeypatch.setattr("core.services.detection_chunks.CHUNK_SERIES", 2)
+    await detecting.set(time_limit="2m")
+    for host in "abcd":
+        await detecting.leaking(host=host)
+    done = await detecting.run(Slow(detecting.clock))
+    assert (done.state, done.series) == ("partial", 3)
 
 
 @pytest.mark.parametrize(("points_max", "of_each"), [(200, 96), (96, 96), (50, 48), (40, 24)])
@@ -116,9 +129,48 @@ async def test_a_run_that_another_process_took_over(detecting: Detecting) -> Non
     assert detecting.ledger.runs == []
 
 
+class Asleep:
+    """A journal whose user sleeps over the end of its claim, and a purge, before its first entry is kept."""
+
+    def __init__(self, detecting: Detecting) -> None:
+        self._detecting = detecting
+        self._slept = False
+
+    async def append(self, entry: JournalEntry) -> Receipt | StoredReply:
+        """See `Journal.append`."""
+        storage, tenant_id = self._detecting.storage, self._detecting.tenancy.id
+        if not self._slept:
+            self._slept = True
+            self._detecting.clock.advance(LEASE_US + 1)
+            await settle_all(storage)
+            asked = await storage.synthetic.request(tenant_id, by="key:1", now=self._detecting.now)
+            assert await storage.synthetic_purger.purge(asked.id, now=self._detecting.now)
+        receipt = await storage.journal.append(entry)
+        self._detecting.clock.advance(1)
+        return receipt
+
+    async def stored_reply(self, tenant_id: int, idempotency_key: str) -> StoredReply | None:
+        """See `Journal.stored_reply`."""
+        return await self._detecting.storage.journal.stored_reply(tenant_id, idempotency_key)
+
+
+async def test_what_was_published_too_late_is_taken_back(detecting: Detecting) -> None:
+    """Whoever published after a purge, by a claim that it had slept over, ends what nobody else knows of."""
+    await detecting.leaking(host="a", synthetic="true")
+    await detecting.run()
+    detecting.clock.advance(15 * MINUTE_US)
+    storage = detecting.storage
+    sleeper = ScheduledDetection(
+        storage.detection_runs, storage.reader, storage.catalog, Asleep(detecting), detecting.clock, detecting.ledger
+    )
+    done = await sleeper.run_due(tenant_id=detecting.tenancy.id)
+    assert done.state is None
+    assert await detecting.risks() == {"a:memory": 0.0}
+
+
 async def test_a_resumed_run_goes_on_where_it_stopped(detecting: Detecting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Series that were looked at before the crash are not looked at again; nobody resumes it while it is claimed."""
-    monkeypatch.setattr("core.services.detection_pass.CHUNK_SERIES", 1)
+    monkeypatch.setattr("core.services.detection_chunks.CHUNK_SERIES", 1)
     for host in "abc":
         await detecting.leaking(host=host)
     with pytest.raises(Died):
@@ -131,6 +183,26 @@ async def test_a_resumed_run_goes_on_where_it_stopped(detecting: Detecting, monk
     )
     assert done.opened == 2
     assert len(await detecting.anomalies()) == 3
+
+
+async def test_a_process_that_was_cut_off_goes_on(detecting: Detecting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its claim back as soon as it has the database back, while others wait; but not once one of them has it."""
+    monkeypatch.setattr("core.services.detection_chunks.CHUNK_SERIES", 1)
+    for host in "abc":
+        await detecting.leaking(host=host)
+    tenant_id = detecting.tenancy.id
+    cut_off = detecting.service(Life(12, lambda: Unavailable("gone")))
+    assert (await cut_off.run_due(tenant_id=tenant_id)).away == "gone"
+    assert (await detecting.run()).tenant is None
+    done = await cut_off.run_due(tenant_id=tenant_id)
+    assert (done.state, done.resumed, done.series, done.opened) == ("done", True, 3, 2)
+    detecting.clock.advance(15 * MINUTE_US)
+    cut_off = detecting.service(Life(12, lambda: Unavailable("gone")))
+    assert (await cut_off.run_due(tenant_id=tenant_id)).away == "gone"
+    detecting.clock.advance(LEASE_US)
+    with pytest.raises(Died):
+        await detecting.run(Life(6, Died))
+    assert (await cut_off.run_due(tenant_id=tenant_id)).tenant is None
 
 
 async def test_a_tenant_that_switched_detection_off(detecting: Detecting) -> None:
@@ -170,9 +242,10 @@ async def test_a_risk_that_a_dead_process_published_is_known(detecting: Detectin
 async def test_a_crash_at_any_moment(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]
 ) -> None:
-    """Before or after any call of a port: once the run is resumed, anomalies, events, risks and alerts are those of a
-    run without a crash, one alert for each risk and each resolved."""
-    monkeypatch.setattr("core.services.detection_pass.CHUNK_SERIES", 2)
+    """Before or after any call of a port: once the run is resumed, by another process or, where only the database was
+    away, by the same, anomalies, events, risks and alerts are those of a run without a crash, one alert for each risk
+    and each resolved."""
+    monkeypatch.setattr("core.services.detection_chunks.CHUNK_SERIES", 2)
     usual = await one_story(storage, Life())
     stories = []
     for moment in range(MOMENTS_MAX):
@@ -200,8 +273,10 @@ async def one_story(storage: Storage, life: Life) -> Detecting:
     quiet = await detecting.tenancy.series("memory", host="c")
     await detecting.tenancy.append(detecting.rows(quiet, lambda _: 10.0))
     detecting.clock.advance(15 * MINUTE_US)
+    service = detecting.service(life)
     with suppress(Died):
-        await detecting.run(life)
+        while (await service.run_due(tenant_id=detecting.tenancy.id)).away is not None:
+            pass
     detecting.clock.advance(LEASE_US)
     while (await detecting.run()).tenant is not None:
         pass

@@ -5,6 +5,7 @@ Stores are shared with other tests, whose tenants may be due as well: most looks
 
 import asyncio
 from datetime import timedelta
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -119,6 +120,24 @@ async def test_a_lost_claim_is_taken_over_once(storage: Storage, other_storage: 
         first.run, attempts=2, after_series_id=70, series=7, points=10, findings=1
     )
     assert await shown(storage, tenancy) == [second.run]
+
+
+async def test_a_claim_of_ones_own(storage: Storage, other_storage: Storage, tenancy: Tenancy) -> None:
+    """Who has its token takes a run up again while it is claimed, once, with its progress; a token is of no use for
+    a run that somebody else has, or that is over."""
+    runs = storage.detection_runs
+    first = await claimed(runs, tenancy)
+    await runs.save(first, progress(70, series=7), AnomalyChanges(), now=NOON, lease_s=LEASE_S)
+    assert await look(runs, tenancy, NOON, own=uuid4()) is None
+    stores = (storage, other_storage) * (CLAIMANTS // 2)
+    claims = await asyncio.gather(*(look(one.detection_runs, tenancy, NOON, own=first.token) for one in stores))
+    [second] = [claim for claim in claims if claim is not None]
+    assert second.token != first.token
+    assert (second.run.id, second.run.attempts, second.run.after_series_id) == (first.run.id, 2, 70)
+    with pytest.raises(Conflict):
+        await runs.save(first, progress(71), AnomalyChanges(), now=NOON, lease_s=LEASE_S)
+    await end(storage, second)
+    assert await look(runs, tenancy, later(minutes=1), own=second.token) is None
 
 
 async def test_saving_keeps_the_claim(storage: Storage, tenancy: Tenancy) -> None:

@@ -1,6 +1,7 @@
 """The incident work port: signals wait, become part of incidents once, and what incidents say is kept."""
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
@@ -25,6 +26,7 @@ from core.domain.incidents import (
     SignalKind,
 )
 from core.domain.rules import Severity
+from core.domain.series import LABEL_VALUE_BYTES_MAX
 from core.domain.times import MINUTE_US
 from ports.driven.detection_store import AnomalyChanges
 from ports.driven.incident_store import CorrelationChanges, Growth, NewIncident, Unanalysed
@@ -521,8 +523,10 @@ async def test_conditions(storage: Storage, tenancy: Tenancy, neighbour: Tenancy
 
 
 async def test_lags(storage: Storage, other_storage: Storage, tenancy: Tenancy, neighbour: Tenancy) -> None:
-    """What was learned last is what is known, each tenant its own."""
+    """What was learned last is what is known, each tenant its own, however long its hosts' names are."""
+    longest = [secrets.token_hex(LABEL_VALUE_BYTES_MAX // 2) for _ in range(2)]
     lags = [
+        LearnedLag(first="ü" + longest[0][2:], then=longest[1], lag_us=3, spread_us=1, incidents=5),
         LearnedLag(first="größe ✓", then="a", lag_us=2**53, spread_us=0, incidents=3),
         LearnedLag(first="b", then="a", lag_us=1, spread_us=2, incidents=1),
     ]

@@ -5,9 +5,10 @@ import pytest
 from core.detection.plan import RISK_METRIC, DetectionPlan
 from core.domain.alerts import AlertFilter, EpisodeState
 from core.domain.anomalies import Detector, Mark, Verdict
+from core.domain.definitions import MetricDefinition, MetricType
 from core.domain.events import EventSeverity
 from tests.contract.test_evaluation import evaluate
-from tests.support.detecting import Detecting
+from tests.support.detecting import STEP_US, WINDOW_US, Detecting
 from tests.support.storages import Tenancy, settle_all
 
 
@@ -118,6 +119,22 @@ async def test_shadow_mode_records_and_alerts_nobody(detecting: Detecting) -> No
     assert await detecting.risks() == {"a:memory": 1.0}
 
 
+async def test_only_detectors_that_are_named_alert(detecting: Detecting) -> None:
+    """What the others find is recorded and told, and alerted once they are named."""
+    await detecting.set(alert_detectors=(Detector.SPIKE,))
+    await detecting.leaking(host="a")
+    done = await detecting.run()
+    assert (done.opened, done.alarming) == (1, 0)
+    [event] = await detecting.events()
+    assert event.severity is EventSeverity.ERROR
+    assert await detecting.risks() == {}
+    await detecting.set(alert_detectors=(Detector.SPIKE, Detector.TREND))
+    assert (await detecting.next_run()).alarming == 1
+    await detecting.set(alert_detectors=(Detector.SPIKE,))
+    await detecting.next_run()
+    assert await detecting.risks() == {"a:memory": 0.0}
+
+
 async def test_only_what_the_settings_name_is_looked_at(detecting: Detecting) -> None:
     """By the metric's name and by labels."""
     await detecting.set(include=("mem.*", "disk"), exclude=("memory_free",), matchers=("env=prod",))
@@ -125,6 +142,37 @@ async def test_only_what_the_settings_name_is_looked_at(detecting: Detecting) ->
         await detecting.leaking(name, host="a", env=env)
     assert (await detecting.run()).series == 1
     assert [anomaly.metric for anomaly in await detecting.anomalies()] == ["memory"]
+
+
+@pytest.mark.parametrize("name", ["requests_total", "requests"])
+async def test_counters_are_looked_at_by_their_rate(detecting: Detecting, name: str) -> None:
+    """One that grows as ever, also through a reset, is no trend; one that grows ever faster is, and its numbers are
+    said to be per second. The metric's name says that it is a counter, or its definition does."""
+    if not name.endswith("_total"):
+        definition = MetricDefinition(name=name, type=MetricType.COUNTER)
+        await detecting.storage.definitions.put(detecting.tenancy.id, definition)
+    steady, faster = await detecting.tenancy.series(name, host="a"), await detecting.tenancy.series(name, host="b")
+    await detecting.tenancy.append(detecting.rows(steady, lambda part: 1e6 * (part if part < 0.5 else part - 0.5)))
+    await detecting.tenancy.append(detecting.rows(faster, lambda part: 1e6 * (part + part**2)))
+    done = await detecting.run()
+    assert (done.series, done.points, done.findings) == (2, 192, 1)
+    [anomaly] = await detecting.anomalies()
+    assert (anomaly.fingerprint, anomaly.finding.detector) == (f"b:{name}", Detector.TREND)
+    assert anomaly.finding.usual_low == pytest.approx(1e6 / (48 * 3_600), rel=0.02)
+    assert anomaly.finding.observed == pytest.approx(3e6 / (48 * 3_600), rel=0.02)
+    assert anomaly.text.startswith(f"b:{name} per second rose ")
+
+
+async def test_series_that_have_just_begun(detecting: Detecting) -> None:
+    """The classic three keep silent until a series' samples span half the window."""
+    halves = detecting.clock.now_us() - WINDOW_US // 2
+    for host, begin_us in (("young", halves + STEP_US), ("old", halves - STEP_US)):
+        series_id = await detecting.tenancy.series("memory", host=host)
+        course = detecting.rows(series_id, lambda part: 10.0 + 100.0 * max(0.0, part - 0.5))
+        await detecting.tenancy.append([row for row in course if row[1] > begin_us])
+    assert (await detecting.run()).series == 2
+    assert {anomaly.host for anomaly in await detecting.anomalies()} == {"old"}
+    assert await detecting.risks() == {"old:memory": 1.0}
 
 
 async def test_tenants_do_not_see_each_other(detecting: Detecting, neighbour: Tenancy) -> None:

@@ -9,7 +9,7 @@ import pytest
 from core.domain.alerts import Alert
 from core.domain.anomalies import AnomalyFilter
 from core.domain.detection_runs import RunState
-from core.domain.errors import NotFound
+from core.domain.errors import Conflict, NotFound
 from core.domain.events import EventFilter, EventSeverity
 from core.domain.incidents import IncidentFilter
 from core.domain.times import DAY_US, HOUR_US, MINUTE_US, TimeRange
@@ -187,9 +187,15 @@ async def test_no_purge_amid_detection(storage: Storage, tenancy: Tenancy) -> No
     assert not await storage.synthetic_purger.purge(asked.id, now=NOW + timedelta(seconds=LEASE_S - 1))
     await storage.detection_runs.finish(claim, RunState.DONE, now=NOW)
     assert await storage.synthetic_purger.purge(asked.id, now=NOW + timedelta(seconds=LEASE_S - 1))
-    await claimed(storage.detection_runs, tenancy, NOW + timedelta(hours=1))
+    asleep = await claimed(storage.detection_runs, tenancy, NOW + timedelta(hours=1))
     asked = await storage.synthetic.request(tenancy.id, by="key:1", now=NOW)
-    assert await storage.synthetic_purger.purge(asked.id, now=NOW + timedelta(hours=1, seconds=LEASE_S + 1))
+    over = NOW + timedelta(hours=1, seconds=LEASE_S + 1)
+    assert await storage.synthetic_purger.purge(asked.id, now=over)
+    with pytest.raises(Conflict):  # who wakes then writes nothing that is gone
+        await storage.detection_runs.save(
+            asleep, NOTHING, AnomalyChanges(opened=[anomaly()]), now=over, lease_s=LEASE_S
+        )
+    assert (await claimed(storage.detection_runs, tenancy, over)).run.attempts == 2
 
 
 async def test_alerts_are_asked_to_close(storage: Storage, tenancy: Tenancy, neighbour: Tenancy, store: Store) -> None:

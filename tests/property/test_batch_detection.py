@@ -240,6 +240,21 @@ def assert_nothing_missed(points: Columns, parameters: StreamingParameters) -> l
     return every
 
 
+def test_a_bucket_that_has_not_ended_is_left_out() -> None:
+    """Its only sample would stand for the mean of five; it is looked at once the bucket is over."""
+    begin_us = START_US // DAY_US * DAY_US
+    ts_us = begin_us + MINUTE_US * np.arange(2 * 1_440 + 5)
+    values = np.random.default_rng(1).normal(50.0, 1.0, len(ts_us))
+    values[-5:] = 90.0
+    points, plan = column(1, (ts_us, values)), DetectionPlan(detectors=(Detector.STREAMING,))
+    for seen, found in ((points.take(slice(-4)), False), (points, True)):
+        until_us = int(seen.ts_us[-1]) + MINUTE_US
+        moments = {one.moments[0].ts_us for one in detect_batch(seen, plan, until_us=until_us)}
+        assert (max(moments, default=0) >= int(ts_us[-5])) is found
+    assert detect_batch(points.take(slice(-4)), plan)
+    assert detect_batch(points, plan, until_us=begin_us) == []
+
+
 @THOROUGH
 @given(st.lists(one_series(), max_size=4), st.sampled_from([1, MINUTE_US, HOUR_US]))
 def test_bucket_means_against_an_oracle_in_fractions(many: list[Rows], bucket_us: int) -> None:

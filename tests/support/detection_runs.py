@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -78,9 +78,11 @@ def progress(after_series_id: int, *, series: int = 1, points: int = 10, finding
     return RunProgress(after_series_id=after_series_id, series=series, points=points, findings=findings)
 
 
-async def look(runs: DetectionRuns, tenancy: Tenancy, now: datetime, *, overdue_s: float = 0.0) -> RunClaim | None:
+async def look(
+    runs: DetectionRuns, tenancy: Tenancy, now: datetime, *, overdue_s: float = 0.0, own: UUID | None = None
+) -> RunClaim | None:
     """What one look for a due run of this tenant gives."""
-    return await runs.claim(now=now, overdue_s=overdue_s, lease_s=LEASE_S, tenant_id=tenancy.id)
+    return await runs.claim(now=now, overdue_s=overdue_s, lease_s=LEASE_S, tenant_id=tenancy.id, own=own)
 
 
 async def claimed(runs: DetectionRuns, tenancy: Tenancy, now: datetime = NOON) -> RunClaim:

@@ -23,12 +23,13 @@ from core.domain.columns import Bools, Columns
 _ORDER: Final = tuple(Detector)
 
 
-def detect_batch(points: Columns, plan: DetectionPlan) -> list[AnomalyFinding]:
+def detect_batch(points: Columns, plan: DetectionPlan, *, until_us: int | None = None) -> list[AnomalyFinding]:
     """What the plan's detectors find, by (series, detector, time).
 
     `points`: sorted by (series, ts), unique, of any number of series; values that are not finite are gaps. The
     streaming detector follows means of the plan's buckets where samples are denser than them, each at the time of its
-    bucket's last sample.
+    bucket's last sample. Of points that reach to `until_us`, and would go on, it leaves out the bucket that had not
+    ended by then: the mean of the few samples in it scatters more than those of whole ones, which looks unusual.
     """
     points = _varied(points.take(np.isfinite(points.values)))
     if not len(points):
@@ -38,7 +39,10 @@ def detect_batch(points: Columns, plan: DetectionPlan) -> list[AnomalyFinding]:
     found: list[AnomalyFinding] = []
     for detector in plan.detectors:
         if detector is Detector.STREAMING:
-            found += _streaming(bucket_means(points, plan.bucket_us))
+            whole = (
+                points if until_us is None else points.take(points.ts_us < until_us // plan.bucket_us * plan.bucket_us)
+            )
+            found += _streaming(bucket_means(whole, plan.bucket_us))
         else:
             found += _classic(detector, points, look, plan)
     return sorted(found, key=lambda one: (one.series_id, _ORDER.index(one.detector)))

@@ -157,8 +157,8 @@ class DetectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     alert_risk: float = 0.8
     """A finding with a risk above this raises an alert."""
     alert_detectors: tuple[Detector, ...] = (Detector.SPIKE, Detector.TREND)
-    """Whose findings raise alerts. Variance and streaming are left out by default: they find something in most series
-    with a daily course, or within a week in any noise, which is evidence for incidents and no reason to wake anybody."""
+    """Whose findings raise alerts. Variance and streaming are left out by default: they find something in many series
+    with a daily course, or within a week in any noise: evidence for incidents, and no reason to wake anybody."""
     shadow: bool = False
     """Record, and alert nobody."""
     channels: tuple[str, ...] | None = None

@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from core.detection.counters import PER_SECOND
 from core.domain.anomalies import Anomaly, AnomalyFinding, Detector, Moment
 from core.domain.events import EventSeverity, SignalEvent, fingerprint_of, host_of, is_synthetic, service_of
 from core.domain.series import Series
@@ -195,7 +196,8 @@ def _message(anomaly: Anomaly, moment: Moment) -> str:
     if finding.detector is not Detector.SPIKE:
         return anomaly.text
     usual = float(f"{finding.usual_low:.3g}")
-    phrase = f"spiked to {moment.value:.6g}, usually about {usual:.6g}"
+    lead = PER_SECOND if finding.phrase.startswith(PER_SECOND) else ""
+    phrase = f"{lead}spiked to {moment.value:.6g}, usually about {usual:.6g}"
     return msgspec.structs.replace(finding, phrase=phrase).text(anomaly.fingerprint)
 
 

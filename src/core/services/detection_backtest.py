@@ -7,15 +7,16 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from core.detection.batch import detect_batch
 from core.detection.plan import DetectionSettings
 from core.domain.anomalies import Anomaly
-from core.domain.columns import Bools, Columns
+from core.domain.columns import Bools, Columns, in_range
 from core.domain.errors import TooExpensive
 from core.domain.matchers import parse_matchers
 from core.domain.series import Series
 from core.domain.times import EPOCH, SECOND_US, TimeRange
 from core.services.anomaly_changes import Key, Look, anomaly_changes
+from core.services.detection_looking import findings_in
+from core.services.detection_reading import Samples
 from core.services.detection_search import DetectionSearch, check_reach, described, riskiest
 from ports.driving.detecting import DetectionBacktest, DetectionBacktestStep, SeriesFinding
 
@@ -37,21 +38,21 @@ async def backtest_detection(
     runs_us = _runs_us(settings, time_range)
     selection = await search.select(tenant_id, settings.looks_at, parse_matchers(settings.matchers))
     replay = _Replay(tenant_id, settings, runs_us)
-    samples = 0
+    looked_at = 0
     if len(runs_us):
         reach = TimeRange(max(0, runs_us[0] - settings.window_us), runs_us[-1])
-        async for series, points in search.slices(selection, reach):
-            samples += len(points)
-            replay.admit(points)
+        async for series, samples in search.slices(selection, reach):
+            looked_at += len(samples.points)
+            replay.admit(samples.points)
             latest: dict[Key, Anomaly] = {}
             for run in range(len(runs_us)):
-                latest = replay.step(run, series, points, latest)
+                latest = replay.step(run, series, samples, latest)
                 await search.breathe()
     return DetectionBacktest(
         start=_at(time_range.start_us),
         end=_at(time_range.end_us),
         series=len(selection.series),
-        samples=samples,
+        samples=looked_at,
         runs=len(runs_us),
         alerts=replay.alerts,
         alerting_s=replay.alerting_s,
@@ -125,12 +126,12 @@ class _Replay:
             )
 
     def step(
-        self, run: int, series: Mapping[int, Series], points: Columns, latest: Mapping[Key, Anomaly]
+        self, run: int, series: Mapping[int, Series], samples: Samples, latest: Mapping[Key, Anomaly]
     ) -> dict[Key, Anomaly]:
         """One run over some series whose latest anomalies are `latest`; returns the latest after it."""
-        at_us = self._runs_us[run]
-        seen = points.take((points.ts_us >= at_us - self._settings.window_us) & (points.ts_us < at_us))
-        findings = detect_batch(seen, self._settings.plan)
+        at_us, window_us = self._runs_us[run], self._settings.window_us
+        seen = Samples(in_range(samples.points, at_us - window_us, at_us), samples.counters)
+        findings = findings_in(seen, self._settings.plan, until_us=at_us, window_us=window_us)
         look = Look(tenant_id=self._tenant_id, now=_at(at_us), shadow=False, alert_risk=self._settings.alert_risk)
         changes = anomaly_changes(look, series, list(latest.values()), findings)
         after = dict(latest)
@@ -148,8 +149,12 @@ class _Replay:
 
     def _alarming(self, latest: Mapping[Key, Anomaly]) -> dict[Key, Anomaly]:
         """Those that are alerted."""
-        risk = self._settings.alert_risk
-        return {key: one for key, one in latest.items() if one.ended_at is None and one.finding.risk > risk}
+        risk, detectors = self._settings.alert_risk, self._settings.alert_detectors
+        return {
+            key: one
+            for key, one in latest.items()
+            if one.ended_at is None and one.finding.risk > risk and one.finding.detector in detectors
+        }
 
 
 def _at(ts_us: int) -> datetime:

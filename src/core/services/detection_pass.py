@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.detection.batch import detect_batch
 from core.detection.plan import WINDOW_US_MAX
 from core.domain.anomalies import Anomaly
-from core.domain.columns import Columns
 from core.domain.detection_runs import RunState
 from core.domain.errors import TooExpensive
 from core.domain.matchers import label_filter, parse_matchers
@@ -15,23 +13,19 @@ from core.domain.series import Series
 from core.domain.tenants import Limits
 from core.domain.times import EPOCH, SECOND_US, TimeRange, parse_duration
 from core.services.anomaly_changes import Look, anomaly_changes, ended
-from core.services.detection_reading import samples_of
+from core.services.detection_chunks import LEASE_S, ChunkSize
+from core.services.detection_looking import findings_in
+from core.services.detection_reading import Samples, samples_of
 from ports.driven.clock import Clock
 from ports.driven.detection_store import AnomalyChanges, DetectionRuns, RunClaim, RunProgress
 from ports.driven.sample_reader import SampleReader
 
-LEASE_S: Final = 60.0
-"""A claim is renewed with every chunk, which takes a second or two; a dead server's run is taken up within a minute."""
-CHUNK_SERIES: Final = 300
-"""48 hours of minutes of them are 860,000 points: large enough for one query to be cheap, small enough for memory."""
 POINTS_MAX: Final = 4_000_000
 """Of a chunk: 80 MB, and some times that while detectors look. Chunks of denser series become smaller."""
 LIMITS: Final = Limits(
     samples_per_s=1.0, samples_burst=1.0, series_max=1, query_points_max=POINTS_MAX, query_timeout_s=LEASE_S / 3
 )
 """A tenant's own limits on queries are no reason to miss an anomaly."""
-HALVINGS_MAX: Final = 20
-"""Of the window, where one series alone holds too much; 48 hours are a fifth of a second then."""
 QUIET_MAX: Final = 500
 """Anomalies whose series are looked up at once."""
 
@@ -53,15 +47,14 @@ class DetectionPass:
         self.ended = 0
         self._selects = label_filter(parse_matchers(self._settings.matchers))
         self._looks_at: dict[str, bool] = {}
-        self._chunk_series = CHUNK_SERIES
-        self._halvings = 0
+        self._size = ChunkSize(run.attempts)
 
     async def look(self) -> RunState:
         """Looks at all series that are left, or at as many as the time limit allows: one chunk at the least."""
         limit_s = parse_duration(self._settings.time_limit, "time_limit") / SECOND_US
         until_s = self._clock.monotonic_s() + limit_s
         began_after = self.progress.after_series_id
-        while series := await self._listed(self.progress.after_series_id, self._chunk_series):
+        while series := await self._listed(self.progress.after_series_id, self._size.series):
             if self.progress.after_series_id > began_after and self._clock.monotonic_s() >= until_s:
                 return RunState.PARTIAL
             await self._chunk(series)
@@ -82,16 +75,18 @@ class DetectionPass:
     async def _chunk(self, series: Sequence[Series]) -> None:
         """Looks at `series`; or where these hold too much makes chunks smaller, and of one series the window."""
         looked_at = [one for one in series if self._is_looked_at(one)]
-        now = self._now()
+        now, began_s = self._now(), self._clock.monotonic_s()
+        window = self._size.part_of(self._window(now))
         try:
-            points = await self._samples(looked_at, self._window(now))
+            samples = await self._samples(looked_at, window)
         except TooExpensive:
-            if self._halvings == HALVINGS_MAX:
+            if self._size.is_least:
                 raise
-            self._look_at_less(len(series))
+            self._size.halve(len(series))
             await self._save(self.progress, AnomalyChanges())
             return
-        findings = detect_batch(points, self._settings.plan)
+        compared_us = min(self._settings.window_us, window.end_us - window.start_us)
+        findings = findings_in(samples, self._settings.plan, until_us=window.end_us, window_us=compared_us)
         latest = await self._runs.latest_anomalies(self._claim.tenant_id, [one.series_id for one in series])
         look = Look(
             tenant_id=self._claim.tenant_id,
@@ -103,18 +98,11 @@ class DetectionPass:
         progress = RunProgress(
             after_series_id=series[-1].series_id,
             series=self.progress.series + len(looked_at),
-            points=self.progress.points + len(points),
+            points=self.progress.points + len(samples.points),
             findings=self.progress.findings + len(findings),
         )
         await self._save(progress, changes)
-        self._chunk_series, self._halvings = min(CHUNK_SERIES, 2 * self._chunk_series), 0
-
-    def _look_at_less(self, series: int) -> None:
-        """To be called where so many `series` were too much."""
-        if series > 1:
-            self._chunk_series = series // 2
-        else:
-            self._halvings += 1
+        self._size.follow(len(series), self._clock.monotonic_s() - began_s)
 
     def _window(self, now: datetime) -> TimeRange:
         """Back to where the last run that was not missed began, as far as that is possible."""
@@ -124,11 +112,9 @@ class DetectionPass:
             start_us = max(min(start_us, _us(self._claim.run.covers_from)), now_us - WINDOW_US_MAX)
         return TimeRange(start_us, now_us)
 
-    async def _samples(self, series: Sequence[Series], window: TimeRange) -> Columns:
-        span_us = (window.end_us - window.start_us) >> self._halvings
-        time_range = TimeRange(window.end_us - span_us, window.end_us)
+    async def _samples(self, series: Sequence[Series], window: TimeRange) -> Samples:
         async with self._reader.snapshot(self._claim.tenant_id, LIMITS) as snapshot:
-            return await samples_of(snapshot, series, time_range, now_us=time_range.end_us)
+            return await samples_of(snapshot, series, window, now_us=window.end_us)
 
     def _is_looked_at(self, series: Series) -> bool:
         looks_at = self._looks_at.get(series.name)

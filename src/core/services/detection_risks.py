@@ -7,7 +7,7 @@ again, every series that was ever above 0 is therefore known, and gets its 0 onc
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ import numpy as np
 from core.detection.plan import RISK_METRIC
 from core.domain.anomalies import Anomaly
 from core.domain.columns import Columns
+from core.domain.errors import Conflict
 from core.domain.events import SERVICE_LABEL, SYNTHETIC_LABEL
 from core.domain.series import LABEL_VALUE_BYTES_MAX, LABELS_MAX, series_identity
 from ports.driven.clock import Clock
@@ -39,19 +40,33 @@ class RiskPublisher:
         self._clock = clock
 
     async def publish(self, claim: RunClaim) -> int:
-        """Writes a sample of now for every fingerprint above the alert risk, and of 0 for those that are no longer;
-        returns how many are above. Repeating it is safe. Raises `Conflict` where the claim was lost."""
-        alarming = await self._runs.alarming(claim.tenant_id, risk_min=claim.settings.alert_risk)
+        """Writes a sample of now for every fingerprint that alerting detectors have above the alert risk, and of 0 for
+        those that are no longer; returns how many are above. Repeating it is safe. Raises `Conflict` where the claim
+        was lost."""
+        risky = await self._runs.alarming(claim.tenant_id, risk_min=claim.settings.alert_risk)
+        alarming = [one for one in risky if one.finding.detector in claim.settings.alert_detectors]
         before = {one.fingerprint: one for one in await self._runs.published(claim.tenant_id)}
         risks = {one.fingerprint: one for one in published_risks(alarming, before)}
         over = [msgspec.structs.replace(one, risk=0.0) for one in before.values() if one.fingerprint not in risks]
-        if risks.keys() - before.keys():
-            await self._runs.save_published(claim, list({**before, **risks}.values()))
-        if risks or over:
-            await self._append(claim.tenant_id, [*risks.values(), *over])
-        if risks != before:
+        if not risks and not over:
+            return 0
+        # Also where nothing is new: whoever lost the claim shall notice before it publishes.
+        await self._runs.save_published(claim, list({**before, **risks}.values()))
+        await self._append(claim.tenant_id, [*risks.values(), *over])
+        try:
             await self._runs.save_published(claim, list(risks.values()))
+        except Conflict:
+            await self._take_back(claim.tenant_id, risks.values())
+            raise
         return len(risks)
+
+    async def _take_back(self, tenant_id: int, risks: Iterable[PublishedRisk]) -> None:
+        """Ends what was published after the claim was lost, unless it is among what its new holder knows: nobody else
+        would, such as after a purge."""
+        known = {one.fingerprint for one in await self._runs.published(tenant_id)}
+        unknown = [msgspec.structs.replace(one, risk=0.0) for one in risks if one.fingerprint not in known]
+        if unknown:
+            await self._append(tenant_id, unknown)
 
     async def _append(self, tenant_id: int, risks: Sequence[PublishedRisk]) -> None:
         identities = [series_identity(RISK_METRIC, one.labels, None) for one in risks]

@@ -6,10 +6,8 @@ from typing import Final
 
 import msgspec
 
-from core.detection.batch import detect_batch
 from core.detection.plan import RISK_METRIC, WINDOW_US_MAX, DetectionPlan
 from core.domain.anomalies import AnomalyFinding
-from core.domain.columns import Columns
 from core.domain.errors import InvalidInput, TooExpensive
 from core.domain.events import fingerprint_of, host_of, service_of
 from core.domain.matchers import LabelMatcher
@@ -17,7 +15,8 @@ from core.domain.queries import CATALOG_ANSWER_MAX
 from core.domain.series import Series, check_name
 from core.domain.tenants import Limits
 from core.domain.times import DAY_US, EPOCH, TimeRange
-from core.services.detection_reading import samples_of
+from core.services.detection_looking import findings_in
+from core.services.detection_reading import Samples, samples_of
 from core.services.policies import Policies
 from ports.driven.clock import Clock
 from ports.driven.pause import Pause
@@ -69,17 +68,17 @@ class DetectionSearch:
             )
         selection = await self.select(tenant_id, lambda name: metric in (None, name), matchers, prefix=metric or "")
         shown: list[SeriesFinding] = []
-        samples = found_total = 0
-        async for series, points in self.slices(selection, time_range):
-            findings = detect_batch(points, plan)
-            samples += len(points)
+        looked_at = found_total = 0
+        async for series, samples in self.slices(selection, time_range):
+            findings = findings_in(samples, plan, until_us=time_range.end_us)
+            looked_at += len(samples.points)
             found_total += len(findings)
             shown = riskiest([*shown, *described(findings, series)], FINDINGS_MAX)
         return Detection(
             start=EPOCH + timedelta(microseconds=time_range.start_us),
             end=EPOCH + timedelta(microseconds=time_range.end_us),
             series=len(selection.series),
-            samples=samples,
+            samples=looked_at,
             findings=shown,
             findings_total=found_total,
         )
@@ -107,7 +106,7 @@ class DetectionSearch:
 
     async def slices(
         self, selection: Selection, time_range: TimeRange
-    ) -> AsyncIterator[tuple[Mapping[int, Series], Columns]]:
+    ) -> AsyncIterator[tuple[Mapping[int, Series], Samples]]:
         """The series by id with their samples in the range, some at a time; others' work goes on between two of them.
 
         Raises `TooExpensive` where all together hold more samples than one query of the tenant may read.
@@ -117,14 +116,14 @@ class DetectionSearch:
         for first in range(0, len(selection.series), SLICE_SERIES):
             series = selection.series[first : first + SLICE_SERIES]
             async with self._reader.snapshot(selection.tenant_id, selection.limits) as snapshot:
-                points = await samples_of(snapshot, series, time_range, now_us=self._clock.now_us())
-            read += len(points)
+                samples = await samples_of(snapshot, series, time_range, now_us=self._clock.now_us())
+            read += len(samples.points)
             if read > points_max:
                 raise TooExpensive(
                     f"this would look at more than {points_max:,} samples; ask for a shorter range or fewer series",
                     limit=points_max,
                 )
-            yield {one.series_id: one for one in series}, points
+            yield {one.series_id: one for one in series}, samples
             await self.breathe()
 
     async def breathe(self) -> None:

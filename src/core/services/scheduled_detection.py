@@ -3,11 +3,13 @@
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+from uuid import UUID
 
 from core.domain.detection_runs import RunState
 from core.domain.errors import Conflict, Unavailable
 from core.domain.times import EPOCH
-from core.services.detection_pass import LEASE_S, DetectionPass
+from core.services.detection_chunks import LEASE_S
+from core.services.detection_pass import DetectionPass
 from core.services.detection_risks import RiskPublisher
 from ports.driven.clock import Clock
 from ports.driven.detection_store import DetectionRuns, RunClaim
@@ -49,15 +51,20 @@ class ScheduledDetection:
         self._publisher = RiskPublisher(runs, catalog, journal, clock)
         self._clock = clock
         self._telemetry = telemetry
+        self._cut_off: UUID | None = None
+        """The token of the last claim that the database went away under; of no use once somebody has taken it up."""
 
     async def run_due(self, *, overdue_s: float = 0.0, tenant_id: int | None = None) -> DetectionRound:
         """See `DetectionWork.run_due`; with `tenant_id` only a run of this tenant."""
         claim = None
         try:
-            claim = await self._runs.claim(now=self._now(), overdue_s=overdue_s, lease_s=LEASE_S, tenant_id=tenant_id)
+            claim = await self._runs.claim(
+                now=self._now(), overdue_s=overdue_s, lease_s=LEASE_S, tenant_id=tenant_id, own=self._cut_off
+            )
             return await self._run(claim) if claim is not None else DetectionRound()
         except Unavailable as error:
-            # The claim runs out by itself, and the run goes on from where it stopped.
+            # This process goes on with the run once the database is back; others may when the claim has run out.
+            self._cut_off = claim.token if claim is not None else self._cut_off
             return DetectionRound(tenant=claim.tenant if claim is not None else None, away=str(error))
 
     async def _run(self, claim: RunClaim) -> DetectionRound:
@@ -65,7 +72,7 @@ class ScheduledDetection:
         started_s = self._clock.monotonic_s()
         attempt = DetectionPass(self._runs, self._reader, self._clock, claim)
         try:
-            await self._runs.ensure_rule(claim.tenant_id, claim.settings.risk_rule())
+            await self._runs.ensure_rule(claim.tenant_id)
             # Where the tenant has switched detection off since the run began, it is only put away.
             state = await attempt.look() if claim.settings.enabled else RunState.PARTIAL
             if state is RunState.DONE:

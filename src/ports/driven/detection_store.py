@@ -11,7 +11,6 @@ from core.detection.plan import DetectionSettings
 from core.domain.anomalies import Anomaly, AnomalyFilter, Mark, Precision
 from core.domain.detection_runs import DetectionRun, RunState
 from core.domain.events import SignalEvent
-from core.domain.rules import AlertRule
 from core.domain.series import Series
 
 
@@ -99,10 +98,17 @@ class DetectionRuns(Protocol):
     one means that it was lost, and nothing was written."""
 
     async def claim(
-        self, *, now: datetime, overdue_s: float, lease_s: float, tenant_id: int | None = None
+        self,
+        *,
+        now: datetime,
+        overdue_s: float,
+        lease_s: float,
+        tenant_id: int | None = None,
+        own: UUID | None = None,
     ) -> RunClaim | None:
-        """A run to do: first one whose claim has run out (its progress is kept), else that of a tenant, enabled, that
-        is due (`due_instant`): the tenant's first due instant without a run lies `overdue_s` back.
+        """A run to do: first that whose claim has the token `own` (the caller's, who was cut off), then one whose claim
+        has run out, the progress of either kept, else that of a tenant, enabled, that is due (`due_instant`): the
+        tenant's first due instant without a run lies `overdue_s` back.
 
         A due instant is a whole multiple of the tenant's interval since the Unix epoch. A tenant that has never had a
         run is due at once. However many instants were missed, one run is made up, for the last: its `covers_from` is
@@ -143,8 +149,9 @@ class DetectionRuns(Protocol):
         """Replaces all of the tenant's; those with a risk of 0 are forgotten."""
         ...
 
-    async def ensure_rule(self, tenant_id: int, rule: AlertRule) -> None:
-        """Makes the rule that watches the risks, of origin ``detection``, be just this; safe to repeat."""
+    async def ensure_rule(self, tenant_id: int) -> None:
+        """Makes the rule that watches the risks, of origin ``detection``, be what the tenant's settings say now; safe
+        to repeat, and beside a change of the settings."""
         ...
 
     async def finish(self, claim: RunClaim, state: RunState, *, now: datetime, error: str | None = None) -> None:

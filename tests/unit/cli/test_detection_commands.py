@@ -116,6 +116,14 @@ def test_events_become_an_incident_that_is_worked_on(api: ServedApi, sextant: Co
     assert "no incident named" in sextant.refused("incidents", "show", "999")
 
 
+def test_a_graph_goes_out_as_it_came_in(sextant: Commands, tmp_path: Path) -> None:
+    """Names that hold commas and quotes are quoted, so that what is shown can be applied."""
+    calls = tmp_path / "calls.csv"
+    calls.write_text('client,server\n"a, b","say ""c"""\nd,e\n')
+    assert sextant("dependencies", "apply", str(calls)) == "2 calls between 4 services\n"
+    assert sextant("dependencies", "show") == calls.read_text()
+
+
 def test_settings_go_out_and_in_as_a_file(sextant: Commands, tmp_path: Path) -> None:
     """What `settings` prints `apply` takes; what is wrong in it is named."""
     path = tmp_path / "detection.yaml"

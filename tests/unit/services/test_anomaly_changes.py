@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from core.domain.anomalies import Anomaly, AnomalyFinding, Detector, Moment
@@ -132,6 +133,15 @@ def test_each_spike_is_told_once() -> None:
     [event] = store.see(look(30), finding(Detector.SPIKE, -10, 20)).events
     assert (event.ts - NOON, event.anomaly_id) == (timedelta(minutes=20), anomaly.id)
     assert [one.id for one in store.open] == [anomaly.id]
+
+
+def test_a_counters_spike_is_told_per_second() -> None:
+    """The event of the one moment says so, as the finding of all does."""
+    store = Store()
+    found = finding(Detector.SPIKE, -10)
+    store.see(look(), msgspec.structs.replace(found, phrase="per second spiked once up to 90"))
+    [event] = store.events.values()
+    assert event.message == "web-1:cpu per second spiked to 90, usually about 10.2 (risk 0.50)"
 
 
 def test_spikes_end_by_themselves_and_are_recorded_once() -> None:

@@ -13,7 +13,6 @@ from core.detection.plan import RISK_METRIC, DetectionSettings
 from core.domain.anomalies import Anomaly, Verdict
 from core.domain.detection_runs import RunState, due_instant
 from core.domain.errors import Conflict
-from core.domain.rules import AlertRule
 from core.domain.series import Series
 from core.domain.times import EPOCH, day_start
 from ports.driven.detection_store import AnomalyChanges, PublishedRisk, RunClaim, RunProgress
@@ -27,11 +26,17 @@ class MemoryDetectionRuns:
         self._tables = database.detection
 
     async def claim(
-        self, *, now: datetime, overdue_s: float, lease_s: float, tenant_id: int | None = None
+        self,
+        *,
+        now: datetime,
+        overdue_s: float,
+        lease_s: float,
+        tenant_id: int | None = None,
+        own: UUID | None = None,
     ) -> RunClaim | None:
-        """A run whose claim has run out, or a new one."""
+        """The caller's own, one whose claim has run out, or a new one."""
         tenant_ids = list(self._database.tenants) if tenant_id is None else [tenant_id]
-        row = self._take_over(tenant_ids, now) or self._begin(tenant_ids, now, overdue_s)
+        row = self._take_over(tenant_ids, now, own) or self._begin(tenant_ids, now, overdue_s)
         if row is None:
             return None
         row.run = msgspec.structs.replace(row.run, attempts=row.run.attempts + 1)
@@ -102,9 +107,9 @@ class MemoryDetectionRuns:
             published.fingerprint: published for published in risks if published.risk > 0.0
         }
 
-    async def ensure_rule(self, tenant_id: int, rule: AlertRule) -> None:
-        """Makes the rule that watches the risks be just this."""
-        follow_detection(self._database, tenant_id, rule)
+    async def ensure_rule(self, tenant_id: int) -> None:
+        """Makes the rule that watches the risks be what the settings say now."""
+        follow_detection(self._database, tenant_id, self._settings(tenant_id).risk_rule())
 
     async def finish(self, claim: RunClaim, state: RunState, *, now: datetime, error: str | None = None) -> None:
         """Ends the run."""
@@ -131,10 +136,11 @@ class MemoryDetectionRuns:
             del stored[anomaly_id]
         return len(runs) + len(anomalies)
 
-    def _take_over(self, tenant_ids: Sequence[int], now: datetime) -> RunRow | None:
+    def _take_over(self, tenant_ids: Sequence[int], now: datetime, own: UUID | None) -> RunRow | None:
         newest = [row for tenant_id in tenant_ids if (row := self._newest(tenant_id)) is not None]
-        lost = [row for row in newest if row.run.state is RunState.RUNNING and row.leased_until <= now]
-        return min(lost, key=lambda row: (row.leased_until, row.run.id), default=None)
+        running = [row for row in newest if row.run.state is RunState.RUNNING]
+        lost = [row for row in running if row.leased_until <= now or row.token == own]
+        return min(lost, key=lambda row: (row.token != own, row.leased_until, row.run.id), default=None)
 
     def _begin(self, tenant_ids: Sequence[int], now: datetime, overdue_s: float) -> RunRow | None:
         for tenant_id in sorted(tenant_ids, key=self._newest_due):

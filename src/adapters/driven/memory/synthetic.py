@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -70,6 +71,7 @@ class MemorySyntheticPurger:
         series_ids = self._series_ids(row.tenant_id)
         if self._detects(row.tenant_id, now) or self._are_unsettled(series_ids):
             return False
+        self._fence(row.tenant_id)
         row.purge = msgspec.structs.replace(
             row.purge,
             finished_at=now,
@@ -91,6 +93,11 @@ class MemorySyntheticPurger:
         """Whether a run of detection may still write what it made of synthetic samples."""
         runs = self._database.detection.runs.get(tenant_id, {}).values()
         return any(row.run.state is RunState.RUNNING and row.leased_until > now for row in runs)
+
+    def _fence(self, tenant_id: int) -> None:
+        """Ends the claims that have run out: who only slept on one writes nothing any more."""
+        for row in self._database.detection.runs.get(tenant_id, {}).values():
+            row.token = uuid4()
 
     def _are_unsettled(self, series_ids: Int32s) -> bool:
         unread = self._database.log.unread(SETTLER)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from adapters.driven.postgres.database import Database, Role
+from adapters.driven.postgres.database import Connection, Database, Role
 from adapters.driven.postgres.detection_rows import anomaly_of, run_of, settings_of
 from adapters.driven.postgres.queries import load_queries
 from adapters.driven.postgres.rules import follow_detection
@@ -39,6 +39,7 @@ class PostgresDetectionStore:
         """See `DetectionStore.replace_settings`."""
         text = msgspec.json.encode(settings).decode()
         async with self._database.transaction(Role.WRITER, tenant_id=tenant_id, timeout_s=TIMEOUT_S) as connection:
+            await locked_settings(connection, tenant_id)
             await connection.execute(SQL["replace_settings"], tenant_id, text)
             await follow_detection(connection, tenant_id, settings.risk_rule())
 
@@ -109,6 +110,13 @@ class PostgresDetectionStore:
             rows = await connection.fetch(SQL["precision"], tenant_id, since)
         counted = {row["detector"]: (row["anomalies"], row["marked_true"], row["marked_false"]) for row in rows}
         return [precision_of(detector, *counted.get(detector.value, (0, 0, 0))) for detector in Detector]
+
+
+async def locked_settings(connection: Connection, tenant_id: int) -> DetectionSettings | None:
+    """The tenant's settings, which nobody else changes before the transaction ends; None where it has the defaults."""
+    await connection.execute(SQL["lock_settings"], tenant_id)
+    text: str | None = await connection.fetchval(SQL["settings"], tenant_id)
+    return settings_of(text) if text is not None else None
 
 
 def _missing(anomaly_id: UUID) -> NotFound:

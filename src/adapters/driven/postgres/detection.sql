@@ -2,6 +2,11 @@
 -- A tenant's settings.
 SELECT settings FROM sextant.detection_settings WHERE tenant_id = $1
 
+-- name: lock_settings
+-- Whoever writes a tenant's settings, or the rule that follows them, waits for the others who do: a tenant with the
+-- defaults has no row to lock.
+SELECT pg_advisory_xact_lock(hashtext('sextant.detection_settings'), $1)
+
 -- name: replace_settings
 -- A tenant's new settings.
 INSERT INTO sextant.detection_settings (tenant_id, settings) VALUES ($1, $2)

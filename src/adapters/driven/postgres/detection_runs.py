@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from adapters.driven.postgres.database import Connection, Database, Role
+from adapters.driven.postgres.detection import locked_settings
 from adapters.driven.postgres.detection_rows import anomaly_of, run_of, settings_of
 from adapters.driven.postgres.events import add_events
 from adapters.driven.postgres.queries import load_queries
@@ -17,7 +18,6 @@ from core.detection.plan import RISK_METRIC, DetectionSettings
 from core.domain.anomalies import Anomaly
 from core.domain.detection_runs import RunState, due_instant
 from core.domain.errors import Conflict
-from core.domain.rules import AlertRule
 from core.domain.series import Series
 from core.domain.times import parse_duration
 from ports.driven.detection_store import AnomalyChanges, PublishedRisk, RunClaim, RunProgress
@@ -37,12 +37,18 @@ class PostgresDetectionRuns:
         self._database = database
 
     async def claim(
-        self, *, now: datetime, overdue_s: float, lease_s: float, tenant_id: int | None = None
+        self,
+        *,
+        now: datetime,
+        overdue_s: float,
+        lease_s: float,
+        tenant_id: int | None = None,
+        own: UUID | None = None,
     ) -> RunClaim | None:
         """See `DetectionRuns.claim`."""
         token, until = uuid4(), now + timedelta(seconds=lease_s)
         async with self._database.transaction(Role.KEEPER, timeout_s=TIMEOUT_S) as connection:
-            taken = await connection.fetchrow(SQL["take_over"], now, token, until, tenant_id)
+            taken = await connection.fetchrow(SQL["take_over"], now, token, until, tenant_id, own)
             if taken is not None:
                 return _claim(taken["tenant_id"], taken["tenant"], taken["settings"], taken, token)
             for idle in await connection.fetch(SQL["idle_tenants"], tenant_id):
@@ -112,10 +118,11 @@ class PostgresDetectionRuns:
             if lasting:
                 await connection.execute(SQL["write_published"], claim.tenant_id, _json(lasting))
 
-    async def ensure_rule(self, tenant_id: int, rule: AlertRule) -> None:
+    async def ensure_rule(self, tenant_id: int) -> None:
         """See `DetectionRuns.ensure_rule`."""
         async with self._database.transaction(Role.KEEPER, timeout_s=TIMEOUT_S) as connection:
-            await follow_detection(connection, tenant_id, rule)
+            settings = await locked_settings(connection, tenant_id) or DetectionSettings()
+            await follow_detection(connection, tenant_id, settings.risk_rule())
 
     async def finish(self, claim: RunClaim, state: RunState, *, now: datetime, error: str | None = None) -> None:
         """See `DetectionRuns.finish`."""

@@ -1,9 +1,9 @@
 -- name: take_over
--- The run whose claim ran out first, with its progress, for somebody else until $3.
+-- The run claimed with the token $5, else that whose claim ran out first, with its progress, claimed anew until $3.
 WITH lost AS MATERIALIZED (
     SELECT id FROM sextant.detection_runs
-    WHERE state = 'running' AND leased_until <= $1 AND ($4::integer IS NULL OR tenant_id = $4)
-    ORDER BY leased_until, id LIMIT 1 FOR UPDATE SKIP LOCKED
+    WHERE state = 'running' AND (leased_until <= $1 OR token = $5) AND ($4::integer IS NULL OR tenant_id = $4)
+    ORDER BY token IS NOT DISTINCT FROM $5 DESC, leased_until, id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE sextant.detection_runs r SET attempts = r.attempts + 1, token = $2, leased_until = $3
     FROM lost WHERE r.id = lost.id

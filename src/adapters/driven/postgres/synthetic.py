@@ -78,6 +78,7 @@ class PostgresSyntheticPurger:
                 return False
             if await _are_unsettled(connection, series_ids):
                 return False
+            await connection.execute(SQL["fence"], tenant_id)
             await connection.execute(INCIDENTS["lock"], tenant_id)
             samples = await self._delete_samples(connection, tenant_id, series_ids)
             events, anomalies, _, incidents, _ = [

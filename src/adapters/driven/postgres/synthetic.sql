@@ -38,6 +38,11 @@ SELECT EXISTS (
     SELECT FROM sextant.detection_runs WHERE tenant_id = $1 AND state = 'running' AND leased_until > $2
 )
 
+-- name: fence
+-- Ends the claims that have run out, and those of nobody: who only slept on one cannot write what it made of synthetic
+-- samples any more.
+UPDATE sextant.detection_runs SET token = gen_random_uuid() WHERE tenant_id = $1 AND state = 'running'
+
 -- name: series
 -- A tenant's synthetic series.
 SELECT id FROM sextant.series WHERE tenant_id = $1 AND labels @> '{"synthetic": "true"}' ORDER BY id

@@ -1,5 +1,9 @@
 """`sextant dependencies`: who calls whom."""
 
+import csv
+import io
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -7,6 +11,7 @@ from cyclopts import App, Parameter
 
 from adapters.driving.cli.api import EXITS, HERE, Api, Server, with_api
 from adapters.driving.cli.database import Json
+from adapters.driving.cli.display import clean
 from adapters.driving.cli.output import write, write_json
 from core.domain.dependencies import Dependency
 
@@ -36,9 +41,8 @@ def show(*, server: Server = HERE, json: Json = False) -> int:
         if json:
             write_json(found)
             return
-        write("client,server")
-        for one in found:
-            write(f"{one.client},{one.server}")
+        for line in _csv(found).removesuffix("\n").split("\n"):
+            write(clean(line) if sys.stdout.isatty() else line)
 
     return with_api(server, work)
 
@@ -71,3 +75,12 @@ def apply(
             write(f"{len(found)} calls between {len(services)} services")
 
     return with_api(server, work)
+
+
+def _csv(dependencies: Sequence[Dependency]) -> str:
+    """With a line of columns; names that hold a comma, a quote or a line's end are quoted."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(Dependency.__struct_fields__)
+    rows.writerows((one.client, one.server) for one in dependencies)
+    return text.getvalue()
