@@ -149,9 +149,9 @@ class Asleep:
         self._detecting.clock.advance(1)
         return receipt
 
-    async def stored_reply(self, tenant_id: int, idempotency_key: str) -> StoredReply | None:
+    async def stored_reply(self, tenant_id: int, key: str) -> StoredReply | None:
         """See `Journal.stored_reply`."""
-        return await self._detecting.storage.journal.stored_reply(tenant_id, idempotency_key)
+        return await self._detecting.storage.journal.stored_reply(tenant_id, key)
 
 
 async def test_what_was_published_too_late_is_taken_back(detecting: Detecting) -> None:

@@ -107,7 +107,7 @@ class Program:
         return self.named("keeper")
 
     def named(self, part: str) -> list[psutil.Process]:
-        """The process that does one part of the background work: `keeper`, `alerts` or `worker`."""
+        """The process that does one part of the background work: `keeper`, `alerts`, `detect` or `worker`."""
         return [one for one in self._spawned() if name_of(one) == f"sextant {part}"]
 
     def _spawned(self) -> list[psutil.Process]:
@@ -188,6 +188,16 @@ def wait_until(holds: Callable[[], Any], timeout_s: float, why: Callable[[], str
         assert time.monotonic() - started_s < timeout_s, why()
         time.sleep(POLL_S)
     return time.monotonic() - started_s
+
+
+@contextmanager
+def frozen(process: psutil.Process) -> Iterator[None]:
+    """Stopped by SIGSTOP: connections are accepted, and nothing is answered."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -3,11 +3,10 @@
 import json
 import logging
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 
 from tests.e2e.alerting import WAIT_S, Api, Feed, alert_ids, has_passed, sample, sent_again, temporal_of, workflows
 from tests.e2e.hooks import LOOPBACK, Hooks
-from tests.e2e.program import KEY, Program, is_alive, run_sextant, running, wait_until
+from tests.e2e.program import KEY, Program, frozen, is_alive, run_sextant, running, wait_until
 from tests.support.temporal import require_temporal
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -98,16 +97,6 @@ def assert_told_once(api: Api, hooks: Hooks, name: str) -> None:
 def told(hooks: Hooks, name: str) -> Counter[int]:
     """How many messages said of each alert that it fired."""
     return alert_ids(hooks.messages(f"/{name}", "fired"))
-
-
-@contextmanager
-def frozen(process: psutil.Process) -> Iterator[None]:
-    """Stopped by SIGSTOP: connections are accepted, and nothing is answered."""
-    process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGCONT)
 
 
 def readiness(program: Program) -> tuple[Any, float]:
