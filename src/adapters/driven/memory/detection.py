@@ -40,7 +40,7 @@ class MemoryDetectionStore:
         """A run whose claim has run out, or `Conflict`."""
         rows = self._tables.runs.get(tenant_id, {}).values()
         if any(row.run.state is RunState.RUNNING or row.run.due_at == now for row in rows):
-            raise Conflict("a run of detection is under way already")
+            raise Conflict("a run of detection is under way; ask again when it has ended")
         run_id = self._database.next_id("detection_runs")
         return self._tables.add_run(tenant_id, run_id, due_at=now, now=now, after_series_id=0).run
 

@@ -55,7 +55,7 @@ class PostgresDetectionStore:
         async with self._database.transaction(Role.WRITER, tenant_id=tenant_id, timeout_s=TIMEOUT_S) as connection:
             row = await connection.fetchrow(SQL["request_run"], tenant_id, now)
         if row is None:
-            raise Conflict("a run of detection is under way already")
+            raise Conflict("a run of detection is under way; ask again when it has ended")
         return run_of(row)
 
     async def anomalies(
