@@ -5,7 +5,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -19,7 +19,7 @@ from adapters.driving.cli.simulation import Simulation
 from core.domain.times import parse_time
 from tests.e2e.alerting import WAIT_S, Api, alert_ids, has_passed, sent_again
 from tests.e2e.hooks import Hooks
-from tests.e2e.program import KEY, Program, run_sextant, wait_until
+from tests.e2e.program import KEY, Program, frozen, run_sextant, wait_until
 from tests.e2e.simulated import MOMENTARY, Reference, bursts, reference
 
 HOSTS: Final = int(os.environ.get("SEXTANT_TEST_HOSTS", "20"))
@@ -70,11 +70,17 @@ class Shop:
             )
 
     @contextmanager
-    def held_at(self, table: str) -> Iterator[int]:
-        """A new run, which waits in its middle, at the first use of a table, while the block lasts; yields its id."""
+    def held_at(self, table: str, *others: psutil.Process) -> Iterator[int]:
+        """A new run, which waits in its middle, at the first use of a table, while the block lasts; yields its id.
+
+        `others` are frozen meanwhile, so that none of them does the run.
+        """
         waiters = f"SELECT pid FROM pg_locks WHERE relation = 'sextant.{table}'::regclass AND NOT granted"
-        with psycopg.connect(self.database_url) as database:
+        with psycopg.connect(self.database_url) as database, ExitStack() as asleep:
+            database.execute("SET LOCAL lock_timeout = '10s'")
             database.execute(f"LOCK TABLE sextant.{table} IN ACCESS EXCLUSIVE MODE")
+            for other in others:
+                asleep.enter_context(frozen(other))
             run_id = self.ask()
             wait_until(
                 lambda: self.attempts(run_id) > 0 and self.rows(waiters), WAIT_S, lambda: self.program.log[-3_000:]
