@@ -39,6 +39,7 @@ async def test_a_storm_is_bounded(correlator: Correlator, tenancy: Tenancy) -> N
     detail = await incident_of(tenancy)
     assert (detail.incident.signals, len(detail.timeline)) == (count, SIGNALS_MAX)
     assert detail.incident.narrative is not None
+    assert detail.incident.narrative.endswith("Of 5,500 signals the first 5,000 are told of.")
     assert len(detail.incident.narrative) < 5_000
 
 

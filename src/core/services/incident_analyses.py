@@ -14,9 +14,10 @@ from typing import Final
 import msgspec
 
 from core.detection.incident_analysis import analyse, samples_range
+from core.detection.incident_readings import references_to
 from core.domain.anomalies import AnomalyFinding
 from core.domain.dependencies import Dependency
-from core.domain.incidents import Incident, IncidentAnalysis, Reference, ReferenceKind, Sentence
+from core.domain.incidents import Incident, IncidentAnalysis, IncidentDetail, Reference, ReferenceKind, Sentence
 from core.domain.times import EPOCH, TimeRange
 from core.services.incident_series import SeriesFound, SeriesRequest, read_series
 from ports.driven.clock import Clock
@@ -113,7 +114,7 @@ class IncidentAnalyses:
         now = _instant(self._clock.now_us())
         then = [one for one in conditions if _overlaps(one.finding, wanted.time_range)]
         analysis = analyse(detail.timeline, detail.links, found.series, dependencies, then, now)
-        await self._work.save_analysis(work, _told(analysis, found, wanted.time_range))
+        await self._work.save_analysis(work, _told(_counted(analysis, detail), found, wanted.time_range))
 
 
 def _entities(incident: Incident, dependencies: Sequence[Dependency]) -> frozenset[str]:
@@ -127,6 +128,16 @@ def _entities(incident: Incident, dependencies: Sequence[Dependency]) -> frozens
 def _overlaps(finding: AnomalyFinding, time_range: TimeRange) -> bool:
     """What is open now may have begun long after the incident."""
     return finding.start_us < time_range.end_us and time_range.start_us < finding.end_us
+
+
+def _counted(analysis: IncidentAnalysis, detail: IncidentDetail) -> IncidentAnalysis:
+    """The analysis; where an incident has more signals than it keeps it says so."""
+    kept, signals = len(detail.timeline), detail.incident.signals
+    if kept == signals:
+        return analysis
+    text = f"Of {signals:,} signals the first {kept:,} are told of."
+    sentence = Sentence(text=text, references=references_to(detail.timeline[-1:]))
+    return msgspec.structs.replace(analysis, narrative=(*analysis.narrative, sentence))
 
 
 def _told(analysis: IncidentAnalysis, found: SeriesFound, time_range: TimeRange) -> IncidentAnalysis:
