@@ -34,7 +34,7 @@ demo: $(RUN_READY) ## Run server, agent and a replay of real data; SECONDS=30 st
 	@exec $(BIN)/sextant demo $(DEMO_OPTIONS)
 
 test: $(DEV_READY) $(WASM_READY) ## Run all tests; ARGS="-k name" narrows them
-	$(BIN)/python -m pytest $(ARGS)
+	@sh tests/side_by_side.sh $(BIN)/python $(ARGS)
 
 lint: $(DEV_READY) ## Check style, types and the dependency rule
 	$(BIN)/ruff check .

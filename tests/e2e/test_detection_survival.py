@@ -41,7 +41,7 @@ KILLS = int(os.environ.get("SEXTANT_TEST_KILLS", "2"))
 MIDDLES = ("anomalies", "published_risks")
 """Tables that a run uses when it has computed, and when it publishes."""
 WITHOUT_TEMPORAL_S = 20.0
-"""Runs are looked for every 5 s; machines are rarely idle."""
+"""Runs are looked for every second; machines are rarely idle."""
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from core.domain.errors import Unavailable
 from ports.driving.detecting import DetectionRound, DetectionWork
 from ports.driving.investigating import CorrelationRound, CorrelationWork
 
-POLL_S: Final = 5.0
-"""How often due runs are looked for: little beside the shortest interval, a minute."""
+POLL_S: Final = 1.0
+"""How often due runs are looked for: whoever asks for one is waiting, and a look costs one query."""
 AWAY_S: Final = 2.0
 """Pause after the database was away."""
 STANDBY_S: Final = 1.0
