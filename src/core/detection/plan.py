@@ -18,7 +18,7 @@ from core.domain.rules import AlertRule, RuleMode
 from core.domain.times import DAY_US, HOUR_US, MINUTE_US, parse_duration
 
 RISK_METRIC: Final = "sextant_anomaly_risk"
-"""The highest risk of each fingerprint's open anomalies is a series of this metric, which the rule below watches;
+"""The highest risk of each fingerprint's anomalies that are to alert is a series of this metric, which a rule watches;
 detection never looks at it."""
 RISK_RULE: Final = "anomaly risk"
 WINDOW_US_MIN: Final = HOUR_US

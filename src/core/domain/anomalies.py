@@ -50,7 +50,8 @@ class AnomalyFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Just after its last row."""
     baseline_start_us: int
     baseline_end_us: int
-    """The stretch that is compared with; for spike and trend the whole window."""
+    """The stretch that is compared with; of a trend the whole window, of spikes the first `baseline_share` of its rows,
+    which is all of them by default."""
     usual_low: float
     usual_high: float
     """What was usual there: of the classic three one number twice (the first window's standard deviation; the mean;

@@ -12,7 +12,7 @@ from adapters.driven.postgres.database import Connection, Database, Role
 from adapters.driven.postgres.detection import locked_settings
 from adapters.driven.postgres.detection_rows import anomaly_of, run_of, settings_of
 from adapters.driven.postgres.events import add_events
-from adapters.driven.postgres.queries import load_queries
+from adapters.driven.postgres.queries import affected_rows, load_queries
 from adapters.driven.postgres.rules import follow_detection
 from core.detection.plan import RISK_METRIC, DetectionSettings
 from core.domain.anomalies import Anomaly
@@ -134,8 +134,8 @@ class PostgresDetectionRuns:
     async def forget(self, *, before: datetime, limit: int) -> int:
         """See `DetectionRuns.forget`."""
         async with self._database.transaction(Role.KEEPER, timeout_s=TIMEOUT_S) as connection:
-            runs = _count(await connection.execute(SQL["forget_runs"], before, limit))
-            return runs + _count(await connection.execute(SQL["forget_anomalies"], before, limit - runs))
+            runs = affected_rows(await connection.execute(SQL["forget_runs"], before, limit))
+            return runs + affected_rows(await connection.execute(SQL["forget_anomalies"], before, limit - runs))
 
     async def _fetch(self, query: str, *values: object) -> Sequence[Mapping[str, Any]]:
         # A snapshot, so that it is planned for the values given.
@@ -165,11 +165,6 @@ def _claim(tenant_id: int, tenant: str, settings: str | None, run: Mapping[str, 
 
 def _lost(claim: RunClaim) -> Conflict:
     return Conflict(f"run {claim.run.id} of tenant {claim.tenant!r} is no longer this process's")
-
-
-def _count(done: str) -> int:
-    """The rows that a command's tag, such as ``DELETE 3``, counts."""
-    return int(done.rpartition(" ")[2])
 
 
 def _json(rows: Sequence[msgspec.Struct]) -> str:

@@ -12,6 +12,7 @@ from adapters.driven.postgres.alert_rows import alert_of
 from adapters.driven.postgres.channels import channel_of
 from adapters.driven.postgres.database import Connection, Database, Role
 from adapters.driven.postgres.notifications import SQL, storable, store_messages
+from adapters.driven.postgres.queries import affected_rows
 from adapters.driven.postgres.silences import inhibition_of, silence_of
 from core.domain.notifications import AlertEvent, Message
 from ports.driven.notification_store import Claimed, OutboxEvent, OutgoingMessage, Surroundings
@@ -87,7 +88,7 @@ class PostgresNotificationOutbox:
             rows = FORGET_ROWS
             while rows == FORGET_ROWS:
                 async with self._database.transaction(Role.KEEPER) as connection:
-                    rows = int((await connection.execute(query, before, FORGET_ROWS)).split()[-1])
+                    rows = affected_rows(await connection.execute(query, before, FORGET_ROWS))
                 forgotten += rows
         return forgotten
 
