@@ -23,6 +23,7 @@ from adapters.runtime.settings import TemporalSettings
 from adapters.runtime.supervision import supervised_temporal
 from adapters.runtime.temporal_client import connect_temporal
 from core.domain.errors import Unavailable
+from tests.support.children import children_named
 from tests.support.temporal import require_temporal
 
 PARENT = """
@@ -46,11 +47,6 @@ def wait_until(holds: Callable[[], object], timeout_s: float = 20) -> None:
     while not holds():
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
-
-
-def temporals() -> list[psutil.Process]:
-    """The servers among this process' children, which may be many in a whole test run."""
-    return [child for child in psutil.Process().children() if child.name() == "temporal"]
 
 
 async def client_of(address: str) -> Client:
@@ -149,11 +145,11 @@ async def test_a_supervised_server_is_started_again_where_it_was(tmp_path: Path)
     with supervised_temporal(tmp_path) as address:
         client = await client_of(address)
         await client.start_workflow("remediation", id="one", task_queue="nobody")
-        (server,) = temporals()
+        (server,) = children_named("temporal")
         server.kill()
-        wait_until(lambda: any(child.pid != server.pid for child in temporals()))
+        wait_until(lambda: any(child.pid != server.pid for child in children_named("temporal")))
         await client.get_workflow_handle("one").describe()
-    assert temporals() == []
+    assert children_named("temporal") == []
     with pytest.raises(Unavailable, match=rf"cannot connect to Temporal at {address}: Connection refused"):
         await client_of(address)
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import msgspec
-import psutil
 import psycopg
 import pytest
 
@@ -18,6 +17,7 @@ from adapters.runtime.settings import DatabaseSettings, ServerSettings, Settings
 from adapters.runtime.supervision import supervised_process, supervised_temporal
 from adapters.runtime.temporal_client import connect_temporal
 from core.domain.remediation import AnnotateAction, RemediationPolicy, Step
+from tests.support.children import children_named
 from tests.support.orders import order
 from tests.support.servers import Engine
 from tests.support.temporal import require_temporal, started_workflows
@@ -59,11 +59,6 @@ def states_of(connection: psycopg.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT state, count(*) FROM sextant.remediations GROUP BY state").fetchall())
 
 
-def alive(name: str) -> list[psutil.Process]:
-    """This process' children of a name."""
-    return [one for one in psutil.Process().children() if one.name() == name]
-
-
 def test_every_episode_has_one_workflow_whatever_is_killed(
     tmp_path: Path, postgres_database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +87,7 @@ def test_every_episode_has_one_workflow_whatever_is_killed(
                     inserted += 1
                     insert_episode(connection, added[0], inserted)
                 begun = inserted - states.get("waiting", 0)
-                if begun > (kills + 0.5) * EPISODES / KILLS and (there := alive(VICTIMS[kills % 2])):
+                if begun > (kills + 0.5) * EPISODES / KILLS and (there := children_named(VICTIMS[kills % 2])):
                     chance.choice(there).kill()
                     kills += 1
                 time.sleep(0.05)
