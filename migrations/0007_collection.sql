@@ -26,7 +26,6 @@ CREATE TABLE sextant.collection_runs (
     scope text NOT NULL,
     spec jsonb NOT NULL,
     credentials bytea,
-    trusted boolean NOT NULL,
     request jsonb NOT NULL,
     requested_by text NOT NULL,
     state text NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'partial', 'failed')),
@@ -236,7 +235,7 @@ $$;
 -- Nobody who answers requests can read credentials.
 GRANT SELECT (id, tenant_id, name, spec, credential_names, revision, next_run_at, created_at, updated_at)
     ON sextant.metric_sources TO sextant_reader, sextant_writer;
-GRANT SELECT (id, tenant_id, source, kind, source_id, scope, spec, trusted, request, requested_by, state, problem,
+GRANT SELECT (id, tenant_id, source, kind, source_id, scope, spec, request, requested_by, state, problem,
     progress, attempts, requested_at, started_at, finished_at) ON sextant.collection_runs
     TO sextant_reader, sextant_writer;
 GRANT SELECT ON sextant.collection_items, sextant.instances, sextant.drift_cluster_capacity_snapshots,

@@ -68,7 +68,6 @@ class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is a stored source's: then `spec` is as it was when asked for, and its latest one is used."""
     request: CollectionRequest
     requested_by: str
-    trusted: bool
 
 
 class CollectionRunStore(Protocol):
@@ -99,8 +98,6 @@ class CollectionClaim(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     scope: str
     sealed: bytes | None
     token: UUID
-    trusted: bool
-    """For a scheduled run whoever claims it decides, by the tenant's name; see `CollectionService`."""
     finished_items: frozenset[str]
     """Keys of items that an earlier attempt at this run finished."""
 
