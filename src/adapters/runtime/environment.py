@@ -84,10 +84,12 @@ class Setting(msgspec.Struct, frozen=True, eq=False):
 
 
 def settings_of(tree: type[msgspec.Struct]) -> list[Setting]:
-    """Every setting in a struct of sections, in order."""
+    """Every setting in a struct of sections, in order; what is no section is left out."""
     found = []
     hints = _annotations(tree)
     for section, section_type in hints.items():
+        if not issubclass(section_type, Section):
+            continue
         annotations = _annotations(section_type)
         found += [_setting(section, field, annotations[field.name]) for field in _fields(section_type)]
     return found
@@ -110,15 +112,23 @@ def read_sections(settings: Sequence[Setting], environ: Mapping[str, str]) -> di
 
 
 def _text(setting: Setting, environ: Mapping[str, str]) -> str | None:
-    text = environ.get(setting.variable) or None
     if not setting.is_secret:
-        return text
-    variable = setting.variable + FILE_SUFFIX
+        return environ.get(setting.variable) or None
+    return secret_text(setting.variable, environ)
+
+
+def secret_text(name: str, environ: Mapping[str, str]) -> str | None:
+    """The secret that a variable holds, or the file that the variable of that name with `FILE_SUFFIX` names.
+
+    Raises ValueError with a line for a person.
+    """
+    text = environ.get(name) or None
+    variable = name + FILE_SUFFIX
     path = environ.get(variable)
     if not path:
         return text
     if text is not None:
-        raise ValueError(f"{setting.variable} and {variable} are both set; keep one of them")
+        raise ValueError(f"{name} and {variable} are both set; keep one of them")
     try:
         return _secret_in(Path(path).expanduser())
     except OSError as error:

@@ -25,6 +25,7 @@ from adapters.runtime.setting_kinds import (
     TenantNames,
     WebUrl,
 )
+from adapters.runtime.vendors import Vendors, read_vendors
 from core.domain.tenants import OPERATOR_TENANT
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
@@ -163,6 +164,30 @@ class DetectionSettings(Section, frozen=True, kw_only=True):
     ] = True
 
 
+class CollectionSettings(Section, frozen=True, kw_only=True):
+    """Collecting from metric sources."""
+
+    enabled: Annotated[bool, Meta(description="Collect from metric sources here; several servers share the work.")] = (
+        True
+    )
+    concurrency: Annotated[int, Meta(ge=1, le=32, description="Runs that collect at once, per process.")] = 2
+    keys: Annotated[
+        Secret,
+        Meta(
+            description="Keys that encrypt sources' credentials, 32 characters or more each, with commas between: the "
+            "first encrypts, all decrypt. Without it one is made and kept in the data directory."
+        ),
+    ] = None
+
+
+class DriftSettings(Section, frozen=True, kw_only=True):
+    """Looking for drift; done where detection is."""
+
+    interval_s: Annotated[
+        Seconds, Meta(ge=60, le=86_400, description="How often each tenant's clusters are looked at for drift.")
+    ] = 900.0
+
+
 class OutboundSettings(Section, frozen=True, kw_only=True):
     """Requests to addresses that tenants name: notifications and HTTP actions."""
 
@@ -255,12 +280,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keeper: KeeperSettings = KeeperSettings()
     alerts: AlertsSettings = AlertsSettings()
     detection: DetectionSettings = DetectionSettings()
+    collection: CollectionSettings = CollectionSettings()
+    drift: DriftSettings = DriftSettings()
     outbound: OutboundSettings = OutboundSettings()
     temporal: TemporalSettings = TemporalSettings()
     worker: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
     log: LogSettings = LogSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     agent: AgentSettings = msgspec.field(default_factory=AgentSettings)
+    vendors: Vendors = Vendors()
+    """What the vendors' own variables configure."""
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -283,10 +312,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         keeper=KeeperSettings(**found.get("keeper", {})),
         alerts=AlertsSettings(**found.get("alerts", {})),
         detection=DetectionSettings(**found.get("detection", {})),
+        collection=CollectionSettings(**found.get("collection", {})),
+        drift=DriftSettings(**found.get("drift", {})),
         outbound=OutboundSettings(**found.get("outbound", {})),
         temporal=temporal,
         worker=WorkerSettings(**found.get("worker", {})),
         log=LogSettings(**found.get("log", {})),
         bootstrap=BootstrapSettings(**found.get("bootstrap", {})),
         agent=AgentSettings(**found.get("agent", {})),
+        vendors=read_vendors(environ),
     )

@@ -89,7 +89,9 @@ class CapacitySnapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class CapacityPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How full a cluster is meant to be; what goes beyond it is drift. Raises `InvalidInput`."""
 
-    utilisation_max: dict[str, Annotated[float, Meta(gt=0, le=1)]] = {"cpu": 0.75, "memory": 0.8, "pods": 0.85}
+    utilisation_max: dict[str, Annotated[float, Meta(gt=0, le=1)]] = msgspec.field(
+        default_factory=lambda: {"cpu": 0.75, "memory": 0.8, "pods": 0.85}
+    )
     """Of cpu, memory and pods."""
     nodes_min: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     nodes_max: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None

@@ -2,7 +2,7 @@
 
 import enum
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -11,6 +11,10 @@ from core.domain.errors import InvalidInput
 from core.domain.series import check_label, check_name, check_text
 from core.domain.times import DAY_US, HOUR_US, MINUTE_US, SECOND_US, parse_duration
 
+SOURCES_MAX: Final = 200
+"""Of one tenant: each is a job that comes back, and one list shows them all."""
+SOURCE_SCOPE: Final = "source:"
+"""Begins the scope of a stored source's checkpoints; no other scope begins like this."""
 NAME_CHARS_MAX: Final = 63
 QUERIES_MAX: Final = 200
 """More belong into several sources, which fail and are limited apart."""
@@ -143,7 +147,17 @@ class PrometheusConfig(
     """Any server that answers Prometheus' ``query_range``."""
 
     url: str
-    queries: tuple[PromQuery, ...]
+    queries: tuple[PromQuery, ...] = (
+        PromQuery(metric="up", promql="up"),
+        PromQuery(
+            metric="node_cpu_utilization_ratio",
+            promql='1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))',
+        ),
+        PromQuery(
+            metric="node_memory_utilization_ratio",
+            promql="1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes",
+        ),
+    )
     step: str = "1m"
 
 
@@ -259,6 +273,13 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return KIND_OF[type(self.config)]
 
     @property
+    def interval_us(self) -> int | None:
+        """How often it is collected by itself; None: it is not."""
+        if self.interval is None or not self.enabled:
+            return None
+        return parse_duration(self.interval, "interval")
+
+    @property
     def lookback_us(self) -> int:
         """See `lookback`."""
         return PACES[self.kind].lookback_us if self.lookback is None else parse_duration(self.lookback, "lookback")
@@ -285,6 +306,17 @@ class StoredSource(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     next_run_at: datetime | None
     """When it is collected next by itself."""
+
+    @property
+    def scope(self) -> str:
+        """What all its runs share: one at a time, and one set of checkpoints."""
+        return f"{SOURCE_SCOPE}{self.id}"
+
+
+def following_run(due_at: datetime, interval_us: int, now: datetime) -> datetime:
+    """The first instant after `now` that lies whole intervals after `due_at`: runs that were missed are one."""
+    interval = timedelta(microseconds=interval_us)
+    return due_at + ((now - due_at) // interval + 1) * interval
 
 
 def check_credentials(kind: SourceKind, credentials: dict[str, str]) -> None:

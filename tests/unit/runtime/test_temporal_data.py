@@ -9,17 +9,9 @@ import msgspec
 import pytest
 
 from adapters.runtime.temporal_data import DATA_CONVERTER
+from core.domain.actions import Action, HttpAction, WaitAction
 from core.domain.definitions import Aggregation
-from core.domain.remediation import (
-    Action,
-    Decision,
-    HttpAction,
-    MetricCheck,
-    RemediationPolicy,
-    RemediationState,
-    Step,
-    WaitAction,
-)
+from core.domain.remediation import Decision, MetricCheck, RemediationPolicy, RemediationState, Step
 from core.domain.rules import Condition
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
