@@ -149,7 +149,7 @@ CREATE TABLE sextant.config_baselines (
 
 CREATE TABLE sextant.drift_events (
     tenant_id integer NOT NULL REFERENCES sextant.tenants ON DELETE CASCADE,
-    drift_id text NOT NULL,
+    drift_id text COLLATE "C" NOT NULL,
     cluster_id text NOT NULL,
     env text NOT NULL,
     drift_date date NOT NULL,
@@ -179,8 +179,8 @@ CREATE INDEX drift_events_open ON sextant.drift_events (tenant_id, cluster_id)
 
 CREATE TABLE sextant.drift_recommendations (
     tenant_id integer NOT NULL REFERENCES sextant.tenants ON DELETE CASCADE,
-    rec_id text NOT NULL,
-    drift_id text NOT NULL,
+    rec_id text COLLATE "C" NOT NULL,
+    drift_id text COLLATE "C" NOT NULL,
     cluster_id text NOT NULL,
     env text NOT NULL,
     drift_date date NOT NULL,
@@ -192,8 +192,9 @@ CREATE TABLE sextant.drift_recommendations (
     decided_at timestamptz,
     decided_by text,
     reason text,
-    -- The remediation that last applied it, or tried to.
+    -- The remediation that last applied it, or tried to, and the last of them that was no dry run.
     remediation_id bigint,
+    applying_id bigint,
     automatic boolean NOT NULL,
     synthetic boolean NOT NULL,
     created_at timestamptz NOT NULL,

@@ -14,7 +14,7 @@ import pytest
 from adapters.driven.actions.runners import action_runners
 from adapters.driven.memory.clock import FakeClock
 from adapters.runtime.outbound import OutboundClient
-from core.domain.remediation import (
+from core.domain.actions import (
     Action,
     AnnotateAction,
     CommandAction,
@@ -23,6 +23,7 @@ from core.domain.remediation import (
     PatchHpaAction,
     RestartAction,
     ScaleAction,
+    SetContainerAction,
     WaitAction,
 )
 from core.domain.rules import Severity
@@ -48,6 +49,7 @@ KINDS: Mapping[str, Callable[["World"], Action]] = {
     "restart": lambda _: RestartAction(namespace="shop", deployment="{{ labels.host }}"),
     "delete pod": lambda _: DeletePodAction(namespace="shop", pod="{{ labels.host }}"),
     "patch HPA": lambda _: PatchHpaAction(namespace="shop", name="{{ labels.host }}", replicas_max=7),
+    "set container": lambda _: SetContainerAction(namespace="shop", deployment="{{ labels.host }}", cpu_request="250m"),
     "command": lambda world: CommandAction(
         command="touch", arguments=(str(world.touched), "{{ labels.host }}", "--value={{ value }}")
     ),
@@ -64,7 +66,7 @@ class World:
         self.service: Service = Service()
         self.cluster = KubernetesApiServer()
         for plural, spec in (
-            ("deployments", {"replicas": 3, "template": {}}),
+            ("deployments", {"replicas": 3, "template": {"spec": {"containers": [{"name": "web"}]}}}),
             ("pods", {}),
             ("horizontalpodautoscalers", {"minReplicas": 1, "maxReplicas": 5}),
         ):

@@ -7,10 +7,11 @@ import psycopg
 import pytest
 
 from adapters.runtime.clock import SystemClock
+from core.domain.actions import HttpAction
 from core.domain.alerts import Alert, AlertFilter, EpisodeState, Resolution
 from core.domain.definitions import Aggregation
 from core.domain.errors import Unavailable
-from core.domain.remediation import HttpAction, RemediationPolicy, Step
+from core.domain.remediation import RemediationPolicy, Step
 from core.domain.rules import AlertRule, NoData, RuleMode, Severity
 from core.domain.times import HOUR_US, SECOND_US
 from core.services.evaluation import EvaluationService

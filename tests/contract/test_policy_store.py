@@ -7,24 +7,26 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from core.domain.definitions import Aggregation
-from core.domain.errors import Conflict, NotFound
-from core.domain.remediation import (
+from core.domain.actions import (
     Action,
     AnnotateAction,
-    ApprovalMode,
     CommandAction,
     DeletePodAction,
     HttpAction,
-    MetricCheck,
     PatchHpaAction,
-    RemediationPolicy,
     RestartAction,
-    Risk,
     ScaleAction,
+    WaitAction,
+)
+from core.domain.definitions import Aggregation
+from core.domain.errors import Conflict, NotFound
+from core.domain.remediation import (
+    ApprovalMode,
+    MetricCheck,
+    RemediationPolicy,
+    Risk,
     Step,
     Verification,
-    WaitAction,
 )
 from core.domain.rules import Condition
 from tests.support.remediation_storage import RemediationStorage, open_remediation_storage

@@ -8,15 +8,19 @@ import pytest
 
 from core.domain.alerts import Alert
 from core.domain.anomalies import AnomalyFilter
+from core.domain.configurations import ConfigFilter
 from core.domain.detection_runs import RunState
+from core.domain.drift import DriftFilter
 from core.domain.errors import Conflict, NotFound
 from core.domain.events import EventFilter, EventSeverity
 from core.domain.incidents import IncidentFilter
+from core.domain.recommendations import RecommendationFilter
 from core.domain.times import DAY_US, HOUR_US, MINUTE_US, TimeRange
 from ports.driven.detection_store import AnomalyChanges, PublishedRisk
 from ports.driven.synthetic_store import Purge
 from tests.support import oracle
 from tests.support.alert_rows import FIRING, alert_revision, close_is_requested, write_alert
+from tests.support.cluster_rows import change, drift_event, recommendation, snapshot
 from tests.support.detection_runs import LEASE_S, NOTHING, anomaly, claimed
 from tests.support.incident_rows import add_errors, open_incident
 from tests.support.queries import one_line, partials, raw_points
@@ -222,6 +226,33 @@ async def test_its_alerts_start_no_incident(storage: Storage, tenancy: Tenancy, 
     real = write_alert(store.place, tenancy.id, labelled(host="a"), target_key="real")
     await purge(storage, tenancy)
     assert [signal.key for signal in await storage.incident_work.waiting(tenancy.id, limit=10)] == [f"alert:{real.id}"]
+
+
+async def test_what_came_of_made_up_clusters(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) -> None:
+    """Snapshots, configuration changes with their events, drift and recommendations go; real ones stay."""
+    for owner, synthetic in ((tenancy, True), (tenancy, False), (neighbour, True)):
+        name = f"synthetic={synthetic}"
+        await storage.capacity.put(owner.id, [snapshot(cluster_id=name, synthetic=synthetic)])
+        await storage.configurations.append(owner.id, [change(after={}, cluster_id=name, synthetic=synthetic)])
+        await storage.drift.add(owner.id, drift_event(name, synthetic=synthetic))
+        await storage.recommendations.add(owner.id, recommendation(name, name))
+        made_up = recommendation(name, f"{name}, made up", synthetic=True)
+        await storage.recommendations.add(owner.id, made_up)
+
+    done = await purge(storage, tenancy)
+    assert done.events == 1
+    real = "synthetic=False"
+    assert list(await storage.capacity.clusters(tenancy.id)) == [real]
+    changes = await storage.configurations.list(tenancy.id, ConfigFilter(), limit=9, before=None)
+    assert [each.cluster_id for each in changes] == [real]
+    [event] = await storage.events.list(tenancy.id, EventFilter(), limit=9, before=None)
+    assert event.labels["cluster_id"] == real
+    drift = await storage.drift.list(tenancy.id, DriftFilter(), limit=9, before=None)
+    assert [each.drift_id for each in drift] == [real]
+    left = await storage.recommendations.list(tenancy.id, RecommendationFilter(), limit=9, before=None)
+    assert [each.rec_id for each in left] == [real]
+    theirs = await storage.recommendations.list(neighbour.id, RecommendationFilter(), limit=9, before=None)
+    assert len(theirs) == 2
 
 
 async def test_two_purgers(storage: Storage, other_storage: Storage, tenancy: Tenancy) -> None:

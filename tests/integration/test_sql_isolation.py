@@ -20,6 +20,8 @@ from tests.conftest import on_postgres, on_timescale_native, on_timescale_wasm
 from tests.integration.in_process import in_process
 from tests.support.alert_rows import write_alert
 from tests.support.alert_storage import open_alert_storage
+from tests.support.cluster_rows import write_cluster_rows
+from tests.support.collection_rows import write_collection_rows
 from tests.support.detection_rows import write_detection_rows
 from tests.support.remediation_rows import CREATED, POLICY, insert_remediation
 from tests.support.remediation_storage import open_remediation_storage
@@ -57,12 +59,30 @@ OF_TENANTS = {
     "incident_edges",
     "incident_changes",
     "synthetic_purges",
+    "collection_items",
+    "instances",
+    "drift_cluster_capacity_snapshots",
+    "capacity_plans",
+    "config_changes",
+    "config_baselines",
+    "drift_events",
+    "drift_recommendations",
 }
 """Under row-level security: both roles may read them, and see one tenant's rows."""
-OF_TENANTS_FOR = {READER: {"settled_until"}, WRITER: {"alert_states", "remediation_actions"}}
+OF_TENANTS_FOR = {
+    READER: {"settled_until"},
+    WRITER: {"alert_states", "remediation_actions", "collection_checkpoints"},
+}
 """The same, for one role alone."""
-OF_TENANTS_IN_PART = {"channels": {"secrets"}, "remediation_policies": {"secrets"}}
-"""The same for both roles, but for these columns, which both may only write."""
+DELETED_FROM = {"collection_checkpoints"}
+"""From which the writer deletes its tenant's rows, without writing any."""
+OF_TENANTS_IN_PART = {
+    "channels": {"secrets"},
+    "remediation_policies": {"secrets"},
+    "metric_sources": {"credentials"},
+    "collection_runs": {"credentials", "token", "leased_until"},
+}
+"""The same for both roles, but for these columns, which both may at most write."""
 VIEWS = {"tenant_samples", "tenant_samples_5m", "tenant_samples_1h", "tenant_samples_1d"}
 """What the reader sees of samples."""
 OF_THE_SERVER = {READER: {"journal_cursors", "settle_epoch", "stale_aggregates"}, WRITER: {"alert_revision"}}
@@ -112,6 +132,8 @@ async def two_tenants(store: Store) -> tuple[int, int]:
             await fill_alerts(store, Tenancy(storage, await storage.tenants.get(str(tenant_id))))
             assert isinstance(store.place, str)
             write_detection_rows(store.place, tenant_id)
+            write_collection_rows(store.place, tenant_id)
+            write_cluster_rows(store.place, tenant_id)
     return ids[0], ids[1]
 
 
@@ -283,7 +305,7 @@ def test_the_reader_changes_nothing(engine: Engine, tenants: tuple[int, int]) ->
                 with pytest.raises(REFUSED):
                     reader.execute(sql.SQL(statement).format(sql.Identifier(relation)))
     with connect(engine, WRITER, str(tenants[0])) as writer:
-        for relation in relations(writer).keys() - OF_TENANTS - OF_TENANTS_IN_PART.keys():
+        for relation in relations(writer).keys() - OF_TENANTS - OF_TENANTS_IN_PART.keys() - DELETED_FROM:
             if relation not in OF_TENANTS_FOR[WRITER] | OF_THE_SERVER[WRITER]:
                 assert readable(writer, relation) is None, relation
             with pytest.raises(REFUSED):

@@ -1,8 +1,8 @@
 """A double of the Kubernetes API server at the level of HTTP, for what remediation asks of one.
 
 Written after the API's documentation (API concepts: resource versions, dry-run, patch media types; API conventions:
-`Status`; the references of Deployment, Scale, Pod and HorizontalPodAutoscaler). Patches are merge patches: the
-strategic kind differs only for lists, which nothing here has. Refusals are in an API server's words.
+`Status`; the references of Deployment, Scale, Pod and HorizontalPodAutoscaler). Of strategic merge patches only what
+differs for containers is known: their list is merged by name. Refusals are in an API server's words.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from typing import Any
 
 from aiohttp import web
 
+from core.domain.quantities import parse_quantity
+
 TOKEN = "a-service-account-token"
 Object = dict[str, Any]
 _KINDS = {
@@ -23,7 +25,8 @@ _KINDS = {
     ("", "v1", "pods"): "Pod",
     ("autoscaling", "v2", "horizontalpodautoscalers"): "HorizontalPodAutoscaler",
 }
-_MERGE_TYPES = {"application/merge-patch+json", "application/strategic-merge-patch+json"}
+_STRATEGIC = "application/strategic-merge-patch+json"
+_MERGE_TYPES = {"application/merge-patch+json", _STRATEGIC}
 
 
 class RefusedError(Exception):
@@ -178,6 +181,8 @@ class KubernetesApiServer:
                 return _scale_of(found) if subresource else found
             case "patch":
                 _check_patch_type(request)
+                if request.content_type == _STRATEGIC:
+                    body = _with_containers(body, found)
                 return self._patched(found, full_name, body, subresource=subresource, dry_run=dry_run)
             case "delete" if not subresource:
                 return self._deleted(found, full_name, body, dry_run=dry_run)
@@ -259,6 +264,17 @@ def _check_valid(full_name: str, stored: Object) -> None:
             f"{full_name} is invalid: spec.maxReplicas: Invalid value: {spec['maxReplicas']}: must be greater than or "
             "equal to `minReplicas`",
         )
+    for index, container in enumerate(_containers_of(stored)):
+        resources = container.get("resources", {})
+        for kind, request in resources.get("requests", {}).items():
+            limit = resources.get("limits", {}).get(kind)
+            if limit is not None and parse_quantity("request", request) > parse_quantity("limit", limit):
+                raise RefusedError(
+                    422,
+                    "Invalid",
+                    f"{full_name} is invalid: spec.template.spec.containers[{index}].resources.requests: Invalid "
+                    f'value: "{request}": must be less than or equal to {kind} limit of {limit}',
+                )
     annotations = stored["metadata"].get("annotations") or {}
     if not all(isinstance(value, str) for value in annotations.values()):
         raise RefusedError(400, "BadRequest", "unable to parse requested object: annotations must be strings")
@@ -276,6 +292,23 @@ def _scale_of(deployment: Object) -> Object:
         "spec": {"replicas": replicas} if replicas else {},
         "status": {"replicas": replicas},
     }
+
+
+def _containers_of(found: Object) -> list[Object]:
+    template = found["spec"].get("template") or {}
+    containers: list[Object] = template.get("spec", {}).get("containers", [])
+    return containers
+
+
+def _with_containers(patch: Object, found: Object) -> Object:
+    """A strategic patch as a merge patch with the whole list of containers."""
+    patched = {container["name"]: container for container in _containers_of(patch)} if "spec" in patch else {}
+    if not patched:
+        return patch
+    whole = [_merged(container, patched.pop(container["name"], {})) for container in _containers_of(found)]
+    patch = copy.deepcopy(patch)
+    patch["spec"]["template"]["spec"]["containers"] = [*whole, *patched.values()]
+    return patch
 
 
 def _merged(target: Any, patch: Any) -> Any:

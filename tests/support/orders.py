@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from core.domain.actions import WaitAction
 from core.domain.alerts import Alert, EpisodeState
 from core.domain.remediation import (
     ApprovalMode,
@@ -11,7 +12,6 @@ from core.domain.remediation import (
     RemediationPolicy,
     RemediationState,
     Step,
-    WaitAction,
 )
 from core.domain.rules import AlertRule, Condition, Severity
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from core.domain.actions import HttpAction
 from core.domain.audit import AuditKind, AuditRecord
 from core.domain.remediation import (
     ApprovalMode,
-    HttpAction,
     MetricCheck,
     RemediationOrder,
     RemediationPolicy,

@@ -8,6 +8,7 @@ import psycopg
 
 from adapters.driven.memory.database import MemoryDatabase
 from adapters.driven.memory.remediation_tables import RemediationRow
+from core.domain.actions import WaitAction
 from core.domain.alerts import Alert, EpisodeState
 from core.domain.remediation import (
     Remediation,
@@ -15,7 +16,6 @@ from core.domain.remediation import (
     RemediationPolicy,
     RemediationState,
     Step,
-    WaitAction,
     workflow_id,
 )
 from core.domain.rules import AlertRule, Severity

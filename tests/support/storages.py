@@ -19,8 +19,10 @@ from core.domain.tenants import Limits, Tenant
 from core.domain.times import DAY_US, HOUR_US, day_start
 from ports.driven.alerting_store import AlertStore, ChannelStore, RuleStore, SilenceStore
 from ports.driven.audit_log import AuditLog
+from ports.driven.cluster_store import CapacityStore, ConfigStore
 from ports.driven.definition_store import DefinitionStore
 from ports.driven.detection_store import DetectionRuns, DetectionStore
+from ports.driven.drift_store import DriftSchedule, DriftStore, RecommendationStore
 from ports.driven.evaluation_store import EvaluationStore
 from ports.driven.event_store import DependencyStore, EventStore
 from ports.driven.incident_store import IncidentStore, IncidentWork
@@ -31,6 +33,7 @@ from ports.driven.remediation_store import ActionLimits, PolicyStore, Remediatio
 from ports.driven.sample_reader import SampleReader, Snapshot
 from ports.driven.series_catalog import SeriesCatalog
 from ports.driven.server_secrets import ServerSecrets
+from ports.driven.source_store import CollectionRunStore, CollectionWorkStore, InstanceStore, SourceStore
 from ports.driven.synthetic_store import SyntheticPurger, SyntheticStore
 from ports.driven.tenant_store import KeyStore, LimitOverrides, TenantStore
 
@@ -111,6 +114,24 @@ class Storage(Protocol):
     def incidents(self) -> IncidentStore: ...
     @property
     def incident_work(self) -> IncidentWork: ...
+    @property
+    def sources(self) -> SourceStore: ...
+    @property
+    def collection_runs(self) -> CollectionRunStore: ...
+    @property
+    def collection_work(self) -> CollectionWorkStore: ...
+    @property
+    def instances(self) -> InstanceStore: ...
+    @property
+    def capacity(self) -> CapacityStore: ...
+    @property
+    def configurations(self) -> ConfigStore: ...
+    @property
+    def drift(self) -> DriftStore: ...
+    @property
+    def drift_schedule(self) -> DriftSchedule: ...
+    @property
+    def recommendations(self) -> RecommendationStore: ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from core.domain.errors import InvalidInput
-from core.domain.sources import check_cluster_id
+from core.domain.names import check_cluster_id
+from core.domain.times import check_instant
 
 NODE_TYPES_MAX: Final = 200
 RESOURCES: Final = ("cpu", "memory", "pods")
@@ -56,10 +57,7 @@ class CapacitySnapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     def __post_init__(self) -> None:
         check_cluster_id("cluster_id", self.cluster_id)
-        if self.ts.tzinfo is None:
-            raise InvalidInput("ts", "needs a time zone, such as Z")
-        if not 0 <= self.ts.timestamp() < 7_258_118_400:
-            raise InvalidInput("ts", "must lie from 1970 to 2199")
+        check_instant("ts", self.ts)
         if len(self.nodes) > NODE_TYPES_MAX:
             raise InvalidInput("nodes", f"at most {NODE_TYPES_MAX} node types")
         for node in self.nodes:

@@ -7,11 +7,15 @@ from typing import Final
 import msgspec
 
 from core.domain.errors import InvalidInput
-from core.domain.sources import BACKFILL_US_MAX, NAMESPACES_MAX, SourceConfig, SourceKind, check_cluster_id
-from core.domain.times import DAY_US
+from core.domain.names import check_cluster_id
+from core.domain.source_configs import NAMESPACES_MAX, SourceConfig, SourceKind
+from core.domain.sources import BACKFILL_US_MAX
+from core.domain.times import DAY_US, check_instant
 
 ITEMS_SHOWN_MAX: Final = 500
 """Results kept with a run: those that failed first. All of them are counted."""
+WAITING_RUNS_MAX: Final = 100
+"""Of one tenant: runs take seconds to minutes, so what is asked for beyond that comes too late to be of use."""
 
 
 class CollectionState(enum.Enum):
@@ -79,8 +83,8 @@ class CollectionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             check_cluster_id("namespaces", namespace)
         for field in ("start_time", "end_time"):
             instant = getattr(self, field)
-            if instant is not None and instant.tzinfo is None:
-                raise InvalidInput(field, "needs a time zone, such as Z")
+            if instant is not None:
+                check_instant(field, instant)
         if self.start_time is not None and self.end_time is not None:
             if self.end_time <= self.start_time:
                 raise InvalidInput("end_time", "must be after start_time")
@@ -115,6 +119,11 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
     """For a person; stable for the same item."""
     counts: Counts = Counts()
     problem: Problem | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has a problem that is one."""
+        return self.problem is not None and self.problem.kind is not ProblemKind.NO_DATA
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ from uuid import UUID
 import msgspec
 
 from core.domain.errors import InvalidInput
-from core.domain.sources import check_cluster_id, check_text_encodable
+from core.domain.names import check_cluster_id, check_text_encodable
+from core.domain.times import check_instant
 
 DOCUMENT_SIZE_BYTES_MAX: Final = 256 << 10
 """A pod template with all its environment is some kilobytes."""
@@ -77,8 +78,8 @@ class ConfigChangeSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             document = getattr(self, field)
             if document is not None:
                 check_document(field, document)
-        if self.ts is not None and self.ts.tzinfo is None:
-            raise InvalidInput("ts", "needs a time zone, such as Z")
+        if self.ts is not None:
+            check_instant("ts", self.ts)
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,10 +9,14 @@ from msgspec import Meta
 
 from core.domain.configurations import Document, check_document
 from core.domain.errors import InvalidInput
-from core.domain.sources import check_cluster_id, check_text_encodable
+from core.domain.names import check_cluster_id, check_text_encodable
+from core.domain.times import check_instant
 
 ID_CHARS_MAX: Final = 200
 MESSAGE_CHARS_MAX: Final = 2_000
+
+SEXTANT: Final = "sextant"
+"""Who settled an event where no person did."""
 
 Confidence = Annotated[float, Meta(ge=0, le=1)]
 
@@ -90,8 +94,8 @@ class DriftSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             check_id("drift_id", self.drift_id)
         for field in ("start_ts", "end_ts"):
             instant = getattr(self, field)
-            if instant is not None and instant.tzinfo is None:
-                raise InvalidInput(field, "needs a time zone, such as Z")
+            if instant is not None:
+                check_instant(field, instant)
         if self.end_ts is not None and self.end_ts < self.start_ts:
             raise InvalidInput("end_ts", "must not be before start_ts")
         if self.message is not None:

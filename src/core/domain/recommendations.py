@@ -1,7 +1,6 @@
 """Recommendations: what would mend a drift, whether somebody agrees, and what came of doing it."""
 
 import enum
-import json
 import math
 from datetime import date, datetime
 from typing import Final
@@ -11,8 +10,8 @@ import msgspec
 from core.domain.configurations import Document, check_document
 from core.domain.drift import check_id
 from core.domain.errors import InvalidInput
+from core.domain.names import check_cluster_id
 from core.domain.remediation import RemediationState, Step, Verification
-from core.domain.sources import check_cluster_id
 
 TYPE_CHARS_MAX: Final = 64
 SAVINGS_USD_ABS_MAX: Final = 1e12
@@ -106,8 +105,8 @@ class RecommendationSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         if isinstance(given, dict):
             return given
         try:
-            decoded = json.loads(given)
-        except (ValueError, RecursionError):
+            decoded = msgspec.json.decode(given)  # unlike Python's own it takes neither NaN nor 1e999
+        except (msgspec.DecodeError, ValueError, RecursionError):
             raise InvalidInput("recommendation_json", "is a string that is not JSON") from None
         if not isinstance(decoded, dict):
             raise InvalidInput("recommendation_json", "must be a JSON object, or one as a string")

@@ -7,27 +7,30 @@ from typing import Final
 
 import msgspec
 
+from core.domain.actions import (
+    NAME_CHARS_MAX,
+    TEXT_CHARS_MAX,
+    Action,
+    WaitAction,
+    check_action,
+    check_duration,
+    check_template_text,
+    check_text,
+)
 from core.domain.alerts import Alert
-from core.domain.annotations import check_template
 from core.domain.definitions import Aggregation
 from core.domain.errors import InvalidInput
 from core.domain.matchers import parse_matchers
 from core.domain.rules import AlertRule, Condition, Threshold
 from core.domain.series import check_name
-from core.domain.times import DAY_US, SECOND_US, parse_duration
+from core.domain.times import SECOND_US
 
-NAME_CHARS_MAX: Final = 200
 STEPS_MAX: Final = 20
 """A longer procedure belongs into a script that one step runs."""
 CHECKS_MAX: Final = 10
-HEADERS_MAX: Final = 20
-ARGUMENTS_MAX: Final = 100
-TEXT_CHARS_MAX: Final = 4_000
-BODY_CHARS_MAX: Final = 64_000
 SECRETS_MAX: Final = 20
 SIZE_BYTES_MAX: Final = 256 << 10
 """Temporal refuses arguments of 2 MB, and a workflow's holds the policy beside the alert."""
-TIMEOUT_US_MAX: Final = DAY_US
 RETRIES_MAX: Final = 10
 
 
@@ -49,99 +52,6 @@ class ApprovalMode(enum.Enum):
     ABOVE_RISK = "above_risk"
     """Where any step is riskier than the policy's `approval_above`."""
     ALWAYS = "always"
-
-
-class HttpAction(msgspec.Struct, frozen=True, kw_only=True, tag="http", tag_field="type", forbid_unknown_fields=True):
-    """One HTTP request, under the outbound guard; carries ``Idempotency-Key``. 2xx is success.
-
-    `url`, header values and `body` are templates over the alert; in `url` what is filled in is percent-encoded.
-    """
-
-    url: str
-    method: str = "POST"
-    headers: dict[str, str] = {}
-    secret_headers: dict[str, str] = {}
-    """Header → the name of one of the policy's secrets."""
-    body: str | None = None
-
-
-class ScaleAction(
-    msgspec.Struct, frozen=True, kw_only=True, tag="kubernetes_scale", tag_field="type", forbid_unknown_fields=True
-):
-    """Sets a Deployment's replicas, or changes them by `delta` within the bounds."""
-
-    namespace: str
-    deployment: str
-    replicas: int | None = None
-    delta: int | None = None
-    replicas_min: int = 1
-    replicas_max: int = 50
-
-
-class RestartAction(
-    msgspec.Struct, frozen=True, kw_only=True, tag="kubernetes_restart", tag_field="type", forbid_unknown_fields=True
-):
-    """A rollout restart of a Deployment, as ``kubectl rollout restart`` does it."""
-
-    namespace: str
-    deployment: str
-
-
-class DeletePodAction(
-    msgspec.Struct, frozen=True, kw_only=True, tag="kubernetes_delete_pod", tag_field="type", forbid_unknown_fields=True
-):
-    """Deletes one pod, which its controller replaces."""
-
-    namespace: str
-    pod: str
-
-
-class PatchHpaAction(
-    msgspec.Struct, frozen=True, kw_only=True, tag="kubernetes_patch_hpa", tag_field="type", forbid_unknown_fields=True
-):
-    """Changes a HorizontalPodAutoscaler's bounds."""
-
-    namespace: str
-    name: str
-    replicas_min: int | None = None
-    replicas_max: int | None = None
-
-
-class CommandAction(
-    msgspec.Struct, frozen=True, kw_only=True, tag="command", tag_field="type", forbid_unknown_fields=True
-):
-    """Runs a program of the worker's allow-list, without a shell; off unless the worker lists any."""
-
-    command: str
-    """A name in ``SEXTANT_WORKER_COMMANDS``, not a path."""
-    arguments: tuple[str, ...] = ()
-    """Templates; one argument each, whatever is filled in."""
-
-
-class WaitAction(msgspec.Struct, frozen=True, kw_only=True, tag="wait", tag_field="type", forbid_unknown_fields=True):
-    """Does nothing for a while."""
-
-    duration: str
-
-
-class AnnotateAction(
-    msgspec.Struct, frozen=True, kw_only=True, tag="annotate", tag_field="type", forbid_unknown_fields=True
-):
-    """Writes a sentence into the alert's timeline; a template."""
-
-    text: str
-
-
-Action = (
-    HttpAction
-    | ScaleAction
-    | RestartAction
-    | DeletePodAction
-    | PatchHpaAction
-    | CommandAction
-    | WaitAction
-    | AnnotateAction
-)
 
 
 class MetricCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -203,7 +113,7 @@ class RemediationPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Who is told when a remediation fails, is refused or waits for approval; None: the rule's channels."""
 
     def __post_init__(self) -> None:
-        _check_text("name", self.name, chars_max=NAME_CHARS_MAX)
+        check_text("name", self.name, chars_max=NAME_CHARS_MAX)
         if len(self.description) > TEXT_CHARS_MAX or "\x00" in self.description:
             raise InvalidInput("description", f"at most {TEXT_CHARS_MAX} characters, none of them NUL")
         if len(msgspec.json.encode(self)) > SIZE_BYTES_MAX:
@@ -217,15 +127,15 @@ class RemediationPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             for index, step in enumerate(steps):
                 _check_step(f"{field}[{index}]", step)
         for field in ("approval_timeout", "cooldown"):
-            _check_duration(field, getattr(self, field))
+            check_duration(field, getattr(self, field))
         for field in ("actions_per_hour_max", "actions_per_target_per_hour_max"):
             if not 1 <= getattr(self, field) <= 1_000:
                 raise InvalidInput(field, "must be from 1 to 1000")
-        _check_duration("verification.within", self.verification.within)
-        if _check_duration("verification.every", self.verification.every) < SECOND_US:
+        check_duration("verification.within", self.verification.within)
+        if check_duration("verification.every", self.verification.every) < SECOND_US:
             raise InvalidInput("verification.every", "must be 1s or longer")
         if self.escalation_channel is not None:
-            _check_text("escalation_channel", self.escalation_channel, chars_max=NAME_CHARS_MAX)
+            check_text("escalation_channel", self.escalation_channel, chars_max=NAME_CHARS_MAX)
         if self.verification.check is not None:
             _check_checks("verification.check", (self.verification.check,))
 
@@ -279,10 +189,11 @@ ENDED: Final = frozenset(RemediationState) - {
 
 
 class Remediation(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt to repair what one alert is about."""
+    """One attempt to repair what one alert is about, or to apply one recommendation."""
 
     id: int
-    alert_id: int
+    alert_id: int | None
+    """None: it applies a recommendation."""
     rule: str
     policy: str
     workflow_id: str
@@ -296,6 +207,8 @@ class Remediation(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     """How often starting the workflow was tried."""
     last_error: str | None
+    recommendation: str | None = None
+    """The `rec_id` of what it applies."""
 
 
 class RemediationOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,7 +221,13 @@ class RemediationOrder(msgspec.Struct, frozen=True, kw_only=True):
     alert: Alert
     rule: AlertRule
     policy_id: int
+    """0: the policy is stored nowhere else."""
     policy: RemediationPolicy
+
+    @property
+    def alert_id(self) -> int | None:
+        """None where it applies a recommendation: its `alert` is made up and has no row."""
+        return self.alert.id or None
 
 
 class KillSwitch(msgspec.Struct, frozen=True, kw_only=True):
@@ -346,71 +265,16 @@ def check_secrets(secrets: dict[str, str]) -> None:
 
 
 def _check_step(field: str, step: Step) -> None:
-    _check_text(f"{field}.name", step.name, chars_max=NAME_CHARS_MAX)
+    check_text(f"{field}.name", step.name, chars_max=NAME_CHARS_MAX)
     _check_checks(f"{field}.preconditions", step.preconditions)
-    timeout_us = _check_duration(f"{field}.timeout", step.timeout)
+    timeout_us = check_duration(f"{field}.timeout", step.timeout)
     if isinstance(step.action, WaitAction):
         wait = step.action.duration
-        if _check_duration(f"{field}.action.duration", wait) > timeout_us:
+        if check_duration(f"{field}.action.duration", wait) > timeout_us:
             raise InvalidInput(f"{field}.timeout", f"{step.timeout!r} is shorter than the wait of {wait!r}")
     if not 0 <= step.retries <= RETRIES_MAX:
         raise InvalidInput(f"{field}.retries", f"must be from 0 to {RETRIES_MAX}")
-    _check_action(f"{field}.action", step.action)
-
-
-def _check_action(field: str, action: Action) -> None:
-    match action:
-        case HttpAction():
-            if action.method not in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-                raise InvalidInput(f"{field}.method", "must be GET, POST, PUT, PATCH or DELETE")
-            _check_template(f"{field}.url", action.url, TEXT_CHARS_MAX)
-            if len(action.headers) + len(action.secret_headers) > HEADERS_MAX:
-                raise InvalidInput(f"{field}.headers", f"at most {HEADERS_MAX}")
-            for name, value in (*action.headers.items(), *action.secret_headers.items()):
-                if not name.replace("-", "").isalnum() or not name.isascii():
-                    raise InvalidInput(f"{field}.headers", f"{name[:64]!r} is not a header's name")
-                _check_template(f"{field}.headers.{name}", value, TEXT_CHARS_MAX)
-            if action.body is not None:
-                _check_template(f"{field}.body", action.body, BODY_CHARS_MAX)
-        case ScaleAction():
-            if (action.replicas is None) == (action.delta is None):
-                raise InvalidInput(field, "give either replicas or delta")
-            if not 0 <= action.replicas_min <= action.replicas_max <= 10_000:
-                raise InvalidInput(f"{field}.replicas_min", "must be from 0 to replicas_max, at most 10000")
-            if action.replicas is not None and not action.replicas_min <= action.replicas <= action.replicas_max:
-                raise InvalidInput(f"{field}.replicas", "must lie within replicas_min and replicas_max")
-            _check_names(field, namespace=action.namespace, deployment=action.deployment)
-        case RestartAction():
-            _check_names(field, namespace=action.namespace, deployment=action.deployment)
-        case DeletePodAction():
-            _check_names(field, namespace=action.namespace, pod=action.pod)
-        case PatchHpaAction():
-            low, high = action.replicas_min, action.replicas_max
-            if low is None and high is None:
-                raise InvalidInput(field, "give replicas_min, replicas_max or both")
-            if (low is not None and low < 1) or (high is not None and high < (low or 1)):
-                raise InvalidInput(field, "replicas_min must be at least 1, replicas_max not less")
-            _check_names(field, namespace=action.namespace, name=action.name)
-        case CommandAction():
-            _check_text(f"{field}.command", action.command, chars_max=NAME_CHARS_MAX)
-            if len(action.arguments) > ARGUMENTS_MAX:
-                raise InvalidInput(f"{field}.arguments", f"at most {ARGUMENTS_MAX}")
-            for argument in action.arguments:
-                _check_template(f"{field}.arguments", argument, TEXT_CHARS_MAX)
-        case WaitAction():
-            _check_duration(f"{field}.duration", action.duration)
-        case AnnotateAction():
-            _check_template(f"{field}.text", action.text, TEXT_CHARS_MAX)
-
-
-def _check_names(field: str, **names: str) -> None:
-    for name, template in names.items():
-        _check_template(f"{field}.{name}", template, 500)
-
-
-def _check_template(field: str, template: str, chars_max: int) -> None:
-    _check_text(field, template, chars_max=chars_max)
-    check_template(field, template)
+    check_action(f"{field}.action", step.action)
 
 
 def _check_checks(field: str, checks: tuple[MetricCheck, ...]) -> None:
@@ -418,33 +282,17 @@ def _check_checks(field: str, checks: tuple[MetricCheck, ...]) -> None:
         raise InvalidInput(field, f"at most {CHECKS_MAX}")
     for check in checks:
         check_name(check.metric, f"{field}.metric")
-        _check_duration(f"{field}.window", check.window)
+        check_duration(f"{field}.window", check.window)
         if not all(math.isfinite(bound) for bound in _bounds(check.value)):
             raise InvalidInput(f"{field}.value", "must be finite")
         is_band = isinstance(check.value, tuple)
         if is_band is not (check.condition in (Condition.OUTSIDE, Condition.INSIDE)):
             raise InvalidInput(f"{field}.value", "must be [low, high] for outside and inside, else one number")
         for matcher in check.matchers:
-            _check_template(f"{field}.matchers", matcher, TEXT_CHARS_MAX)
+            check_template_text(f"{field}.matchers", matcher, TEXT_CHARS_MAX)
             if "{{" not in matcher:
                 parse_matchers((matcher,))
 
 
 def _bounds(value: Threshold) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,)
-
-
-def _check_duration(field: str, text: str) -> int:
-    duration_us = parse_duration(text, field)
-    if duration_us > TIMEOUT_US_MAX:
-        raise InvalidInput(field, f"{text!r} is longer than a day")
-    return duration_us
-
-
-def _check_text(field: str, text: str, *, chars_max: int) -> None:
-    if not 1 <= len(text) <= chars_max or "\x00" in text or not _is_unicode(text):
-        raise InvalidInput(field, f"must have 1 to {chars_max} characters, no NUL and no half of a surrogate pair")
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)

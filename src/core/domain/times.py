@@ -75,6 +75,14 @@ def parse_time(text: str, field: str) -> int:
     return ts_us
 
 
+def check_instant(field: str, instant: datetime) -> None:
+    """Raises `InvalidInput` unless it has a zone and lies where timestamps may."""
+    if instant.tzinfo is None:
+        raise InvalidInput(field, "needs a time zone, such as Z")
+    if not TIME_US_MIN <= (instant - EPOCH) // timedelta(microseconds=1) < TIME_US_MAX:
+        raise InvalidInput(field, "is outside the years 1970 to 2200")
+
+
 def format_time(ts_us: int) -> str:
     """The RFC 3339 form in UTC, with microseconds only where there are any."""
     return (_EPOCH_UTC + timedelta(microseconds=int(ts_us))).isoformat() + "Z"

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import msgspec
 
+from core.domain.actions import Action
 from core.domain.alerts import Alert
-from core.domain.remediation import Action
 
 
 class ActionError(Exception):

@@ -43,9 +43,10 @@ class DriftStore(Protocol):
         now: datetime,
     ) -> tuple[int, int]:
         """What detection found in a cluster, all of it, in one transaction: new events and their recommendations are
-        added; known ones (by id) that are open or acknowledged get the new severity, confidence, message, evidence and
-        `last_seen_at`; automatic ones of this cluster that are open or acknowledged and not among `found` are resolved.
-        Resolved and ignored ones with the id stay as they are. Returns how many were opened and resolved."""
+        added; known automatic ones (by id) that are not resolved get the new severity, confidence, message, evidence
+        and `last_seen_at`; those of this cluster that are open or acknowledged and not among `found` are resolved.
+        Ignored ones stay ignored, and resolved ones with the id stay as they are. Returns how many were opened and
+        resolved."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -16,10 +16,18 @@ from core.domain.collection import (
     InstanceFilter,
     ItemResult,
     Problem,
+    ProblemKind,
     Progress,
 )
-from core.domain.sources import SourceKind, SourceSpec, StoredSource
+from core.domain.source_configs import SourceKind
+from core.domain.sources import SourceSpec, StoredSource
 from ports.driven.metric_source import SeenInstance
+
+SCHEDULE: Final = "schedule"
+"""Who asks for the runs that nobody asks for."""
+SOURCE_DELETED: Final = Problem(
+    kind=ProblemKind.CONFIGURATION, message="the source was deleted before its run had ended"
+)
 
 
 class SourceStore(Protocol):
@@ -46,9 +54,12 @@ class SourceStore(Protocol):
         spec: SourceSpec,
         credentials: tuple[Sequence[str], bytes | None] | None,
         *,
+        revision: int,
         now: datetime,
     ) -> StoredSource:
-        """Replaces one; `credentials` (names, sealed) None keeps those it has. Raises `NotFound`, `Conflict`."""
+        """Replaces one, which is then due at once where it has an interval; `credentials` (names, sealed) None keeps
+        those it has. Raises `NotFound`, and `Conflict` where the new name is taken or the source is of another revision
+        than the caller has seen: what may be kept depends on what is there."""
         ...
 
     async def delete(self, tenant_id: int, name: str) -> None:
@@ -137,8 +148,12 @@ class CollectionWorkStore(Protocol):
         now: datetime,
         lease_s: float,
     ) -> None:
-        """Moves checkpoints (never back), removes those of series that have caught up, adds results, notes finished
-        items' keys, records the progress and extends the lease; all in one transaction."""
+        """Moves checkpoints (never back), removes those of series that have caught up and of items that are gone, adds
+        results, notes finished items' keys, records the progress and extends the lease; all in one transaction."""
+        ...
+
+    async def extend(self, claims: Sequence[CollectionClaim], *, now: datetime, lease_s: float) -> None:
+        """Extends the leases of those of the claims that still hold; the others are passed over."""
         ...
 
     async def see_instances(
@@ -177,6 +192,10 @@ class Sealing(Protocol):
 
     def seal(self, secrets: Mapping[str, str]) -> bytes:
         """The secrets, encrypted and authenticated."""
+        ...
+
+    def fingerprint(self, told: bytes) -> str:
+        """The same for the same bytes, which nobody can guess from it who does not have the key; hexadecimal."""
         ...
 
     def unseal(self, sealed: bytes) -> Mapping[str, str]:

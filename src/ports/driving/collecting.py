@@ -1,7 +1,7 @@
 """What may be asked about metric sources, their runs, and instances."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -14,7 +14,8 @@ from core.domain.collection import (
     InstanceFilter,
     OneOffSource,
 )
-from core.domain.sources import SourceKind, SourceSpec, StoredSource
+from core.domain.source_configs import SourceKind
+from core.domain.sources import SourceSpec, StoredSource
 from core.domain.tenants import Principal
 
 
@@ -68,12 +69,18 @@ class Sources(Protocol):
         ...
 
     async def start(
-        self, principal: Principal, kind: SourceKind | None, request: CollectionRequest, one_off: OneOffSource | None
+        self,
+        principal: Principal,
+        kind: SourceKind | None,
+        request: CollectionRequest,
+        one_off: OneOffSource | None,
+        *,
+        name: str | None = None,
     ) -> StartedRuns:
-        """Puts runs in line: of `one_off` where it is given, else of all enabled stored sources of `kind` (None: of
-        every kind), and of what the server's own environment configures for that kind where nothing is stored (for
-        tenants that the operator trusts). Raises `InvalidInput` saying what to set where there is nothing of the kind.
-        """
+        """Puts runs in line: of `one_off` where it is given, else of the stored source of this `name` where it is given
+        (whether or not it is enabled), else of all enabled stored sources of `kind` (None: of every kind), and of what
+        the server's own environment configures for that kind where nothing is stored (for tenants that the operator
+        trusts). Raises `InvalidInput` saying what to set where there is nothing of the kind."""
         ...
 
     async def runs(
@@ -109,6 +116,10 @@ class Sources(Protocol):
         ...
 
 
+EXTEND_S: Final = 10.0
+"""How often leases of runs under way are extended; they last three times as long."""
+
+
 class CollectionRound(msgspec.Struct, frozen=True, kw_only=True):
     """What one round of the collector did."""
 
@@ -126,4 +137,9 @@ class CollectionWork(Protocol):
 
     async def round(self) -> CollectionRound:
         """Claims one run and does it. Safe to call concurrently: each call does another run."""
+        ...
+
+    async def extend(self) -> None:
+        """Extends the leases of the runs under way, as long as none of them is to be taken over: to be called every
+        `EXTEND_S` seconds or sooner. Safe beside `round`. Raises `Unavailable`."""
         ...

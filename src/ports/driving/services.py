@@ -4,7 +4,10 @@ import msgspec
 
 from ports.driving.administration import Administration, Authentication, Definitions
 from ports.driving.alerting import Alerts, Channels, Rules, Silences
+from ports.driving.clusters import Capacity, Configurations, Telemetry
+from ports.driving.collecting import Sources
 from ports.driving.detecting import Detections, Events
+from ports.driving.drifting import Drift, Recommendations
 from ports.driving.health import Health
 from ports.driving.ingestion import Ingestion
 from ports.driving.investigating import Incidents
@@ -31,3 +34,9 @@ class Services(msgspec.Struct, frozen=True, eq=False):
     events: Events
     detections: Detections
     incidents: Incidents
+    sources: Sources
+    telemetry: Telemetry
+    capacity: Capacity
+    configurations: Configurations
+    drift: Drift
+    recommendations: Recommendations

@@ -9,9 +9,18 @@ from adapters.driven.memory.storage import MemoryStorage, memory_storage
 from core.domain.errors import Unavailable
 from core.domain.events import EventFilter
 from core.domain.times import DAY_US, EPOCH, HOUR_US, MINUTE_US, SECOND_US
-from core.services.keeper import AWAY_S, FORGET_AT_ONCE, PURGE_AGAIN_S, KeeperPlan, KeeperService
+from core.services.keeper import (
+    AWAY_S,
+    FORGET_AT_ONCE,
+    PURGE_AGAIN_S,
+    RUNS_AT_ONCE,
+    RUNS_KEPT_US,
+    KeeperPlan,
+    KeeperService,
+)
 from ports.driven.keeping import Backlog, Keeping, SettleOutcome, StorageStatus
 from ports.driven.synthetic_store import SyntheticPurger
+from tests.support.collection_rows import claimed, finish, order, request
 from tests.support.signal_events import signal_event
 from tests.support.storages import Tenancy, new_tenancy
 
@@ -141,6 +150,7 @@ def keeper_of(
         keeping or storage.keeping,
         storage.events,
         storage.detection_runs,
+        storage.collection_work,
         purger or storage.synthetic_purger,
         PLAN,
         storage.clock,
@@ -261,3 +271,17 @@ async def test_events_are_forgotten_by_the_hour() -> None:
     assert len(await world.storage.events.list(tenancy.id, EventFilter(), limit=10, before=None)) == 1
     world.clock.advance(40 * DAY_US)
     assert (await world.keeper.upkeep()).forgotten == 1
+
+
+async def test_ended_runs_of_collecting_are_forgotten() -> None:
+    """In batches, 90 days after their end."""
+    world = Purging()
+    tenancy = await new_tenancy(world.storage)
+    ended = EPOCH + timedelta(microseconds=world.clock.now_us())
+    for _ in range(RUNS_AT_ONCE + 1):
+        await request(world.storage, tenancy, order())
+        await finish(world.storage, await claimed(world.storage), now=ended)
+    world.clock.advance(RUNS_KEPT_US)
+    assert (await world.keeper.upkeep()).forgotten == 0
+    world.clock.advance(1)
+    assert (await world.keeper.upkeep()).forgotten == RUNS_AT_ONCE + 1

@@ -78,7 +78,7 @@ class MemoryActionLimits:
             return False
         actions = self._database.remediation_actions.items()
         acted = any(owner == tenant_id and row.remediation_id == remediation_id for (owner, _), row in actions)
-        alert = self._database.alerts.get(remediation.remediation.alert_id)
+        alert = self._database.alerts.get(remediation.order.alert.id)
         return not acted and alert is not None and alert.alert.state is EpisodeState.RESOLVED
 
     def _taken(self, tenant_id: int, reservation: Reservation, now: datetime) -> Taken:

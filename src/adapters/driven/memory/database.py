@@ -20,6 +20,8 @@ from adapters.driven.memory.alert_tables import (
     SilenceRow,
 )
 from adapters.driven.memory.block_log import BlockLog
+from adapters.driven.memory.cluster_tables import ClusterTables
+from adapters.driven.memory.collection_tables import CollectionTables
 from adapters.driven.memory.detection_tables import DetectionTables
 from adapters.driven.memory.event_tables import EventTables
 from adapters.driven.memory.incident_tables import IncidentTables
@@ -99,6 +101,8 @@ class MemoryDatabase:
         self.events = EventTables()
         self.detection = DetectionTables()
         self.incidents = IncidentTables()
+        self.clusters = ClusterTables()
+        self.collection = CollectionTables()
 
         self._last_ids: Counter[str] = Counter()
 

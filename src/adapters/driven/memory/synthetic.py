@@ -72,6 +72,8 @@ class MemorySyntheticPurger:
         if self._detects(row.tenant_id, now) or self._are_unsettled(series_ids):
             return False
         self._fence(row.tenant_id)
+        self._database.collection.forget_synthetic(row.tenant_id)
+        self._database.clusters.forget_synthetic(row.tenant_id)
         row.purge = msgspec.structs.replace(
             row.purge,
             finished_at=now,

@@ -117,6 +117,7 @@ def _remediation(row: Mapping[str, Any]) -> Remediation:
         finished_at=row["finished_at"],
         attempts=row["attempts"],
         last_error=row["last_error"],
+        recommendation=row["recommendation"],
     )
 
 

@@ -1,7 +1,7 @@
 -- name: list
 -- A tenant's remediations, newest first, of one state, of one alert and below an id where these are given.
 SELECT id, alert_id, rule_name, policy_name, workflow_id, state, dry_run, detail, created_at, started_at, finished_at,
-    attempts, last_error
+    attempts, last_error, recommendation
 FROM sextant.remediations
 WHERE tenant_id = $1 AND ($2::text IS NULL OR state = $2) AND ($3::bigint IS NULL OR alert_id = $3)
     AND ($4::bigint IS NULL OR id < $4)
@@ -10,7 +10,7 @@ ORDER BY id DESC LIMIT $5
 -- name: get
 -- One remediation.
 SELECT id, alert_id, rule_name, policy_name, workflow_id, state, dry_run, detail, created_at, started_at, finished_at,
-    attempts, last_error
+    attempts, last_error, recommendation
 FROM sextant.remediations WHERE tenant_id = $1 AND id = $2
 
 -- name: order

@@ -22,6 +22,15 @@ REQUEST_TRIES: Final = 3
 BLOCKS_AT_ONCE: Final = 64
 """Unsettled blocks decoded at a time: what they take in memory is bounded, however many wait."""
 
+COLLECTED: Final = (
+    "delete_instances",
+    "delete_capacity",
+    "delete_config_changes",
+    "delete_drift",
+    "delete_recommendations",
+)
+"""Queries that delete what came of collecting beside samples."""
+
 SQL = load_queries(__package__, "synthetic.sql")
 INCIDENTS = load_queries(__package__, "incidents.sql")
 
@@ -85,6 +94,8 @@ class PostgresSyntheticPurger:
                 affected_rows(await connection.execute(SQL[name], tenant_id))
                 for name in ("delete_events", "delete_anomalies", "delete_risks", "delete_incidents", "pass_alerts")
             ]
+            for name in COLLECTED:
+                await connection.execute(SQL[name], tenant_id)
             await connection.execute(SQL["finish"], purge_id, now, samples, events, anomalies, incidents)
             await _close_alerts(connection, tenant_id, purge["requested_by"])
         return True

@@ -77,6 +77,26 @@ DELETE FROM sextant.incidents i
 WHERE i.tenant_id = $1 AND i.synthetic
     AND NOT EXISTS (SELECT FROM sextant.incidents m WHERE m.merged_into = i.id AND NOT m.synthetic)
 
+-- name: delete_instances
+-- A tenant's synthetic instances.
+DELETE FROM sextant.instances WHERE tenant_id = $1 AND synthetic
+
+-- name: delete_capacity
+-- A tenant's synthetic capacity snapshots.
+DELETE FROM sextant.drift_cluster_capacity_snapshots WHERE tenant_id = $1 AND synthetic
+
+-- name: delete_config_changes
+-- A tenant's changes of synthetic workloads.
+DELETE FROM sextant.config_changes WHERE tenant_id = $1 AND synthetic
+
+-- name: delete_drift
+-- A tenant's synthetic drift events, with whatever recommendations they have.
+DELETE FROM sextant.drift_events WHERE tenant_id = $1 AND synthetic
+
+-- name: delete_recommendations
+-- A tenant's other synthetic recommendations.
+DELETE FROM sextant.drift_recommendations WHERE tenant_id = $1 AND synthetic
+
 -- name: pass_alerts
 -- A tenant's synthetic alerts are no longer signals of incidents to come.
 UPDATE sextant.alerts SET correlated = true
