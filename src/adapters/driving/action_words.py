@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from core.domain.action_text import alert_values, argument_text, plain_text, url_text
-from core.domain.alerts import Alert
-from core.domain.errors import InvalidInput
-from core.domain.remediation import (
+from core.domain.actions import (
+    RESOURCES,
     Action,
     AnnotateAction,
     CommandAction,
@@ -16,8 +15,11 @@ from core.domain.remediation import (
     PatchHpaAction,
     RestartAction,
     ScaleAction,
+    SetContainerAction,
     WaitAction,
 )
+from core.domain.alerts import Alert
+from core.domain.errors import InvalidInput
 
 Values = Mapping[str, object]
 Fill = Callable[[str, str, Values], str]
@@ -30,9 +32,10 @@ class ActionWords(msgspec.Struct, frozen=True):
     details: tuple[tuple[str, str], ...] = ()
 
 
-def action_words(action: Action, alert: Alert) -> ActionWords:
-    """The action with the alert's values in its texts; a text that cannot be filled in says so in its place."""
-    values = alert_values(alert)
+def action_words(action: Action, alert: Alert | None) -> ActionWords:
+    """The action with the alert's values in its texts; a text that cannot be filled in says so in its place, as all do
+    that need a value where there is no alert."""
+    values = {} if alert is None else alert_values(alert)
     match action:
         case HttpAction():
             return _http(action, values)
@@ -45,6 +48,8 @@ def action_words(action: Action, alert: Alert) -> ActionWords:
             return ActionWords(f"Delete pod {_name(action.namespace, action.pod, values)}")
         case PatchHpaAction():
             return ActionWords(_bounds(action, _name(action.namespace, action.name, values)))
+        case SetContainerAction():
+            return _container(action, _name(action.namespace, action.deployment, values), values)
         case CommandAction():
             arguments = tuple(("Argument", _filled(argument_text, text, values)) for text in action.arguments)
             return ActionWords(f"Run the command {action.command} on a Sextant worker", arguments)
@@ -73,6 +78,16 @@ def _bounds(action: PatchHpaAction, name: str) -> str:
     bounds = {"at least": action.replicas_min, "at most": action.replicas_max}
     said = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
     return f"Let autoscaler {name} have {said} replicas"
+
+
+def _container(action: SetContainerAction, name: str, values: Values) -> ActionWords:
+    which = "the container" if action.container is None else f"container {_plain(action.container, values)}"
+    details = [
+        (field.replace("_", " ").capitalize(), text)
+        for field in ("image", *RESOURCES)
+        if (text := getattr(action, field)) is not None
+    ]
+    return ActionWords(f"Set {which} of deployment {name}, which replaces its pods", tuple(details))
 
 
 def _name(namespace: str, name: str, values: Values) -> str:

@@ -40,14 +40,15 @@ class Escalation:
     async def tell(self, order: RemediationOrder, text: str, *, key: str, ask_approval: bool) -> None:
         """One message a channel, whose id follows from `key`: repeating it tells nobody twice."""
         link = await self._link(order) if ask_approval else None
+        alerts = () if order.alert_id is None else (order.alert,)
         for channel in recipients(await self._channels.list(order.tenant_id), order):
             message = Message(
                 id=uuid5(MESSAGE_IDS, f"{order.tenant_id}/{channel.id}/{key}"),
                 event=AlertEvent.REMEDIATION,
                 tenant=order.tenant,
                 rule=order.rule.name,
-                alerts=(order.alert,),
-                alerts_total=1,
+                alerts=alerts,
+                alerts_total=len(alerts),
                 created_at=EPOCH + timedelta(microseconds=self._clock.now_us()),
                 text=text,
                 link=link,

@@ -12,6 +12,7 @@ from ports.driven.clock import Clock
 from ports.driven.detection_store import DetectionRuns
 from ports.driven.event_store import EventStore
 from ports.driven.keeping import Backlog, Keeping, SettleOutcome
+from ports.driven.source_store import CollectionWorkStore
 from ports.driven.synthetic_store import SyntheticPurger
 
 POLL_S: Final = 0.5
@@ -32,6 +33,10 @@ PURGE_AGAIN_S: Final = 10.0
 """After one failed: what else the keeper does must not wait behind it."""
 HISTORY_KEPT_US: Final = 365 * DAY_US
 """Of detection's runs and of anomalies that ended: how often a detector is right shows over seasons."""
+RUNS_KEPT_US: Final = 90 * DAY_US
+"""Of collecting, after their end: what a source did in the last months; there is one every few minutes."""
+RUNS_AT_ONCE: Final = 500
+"""Each goes with what came of its items, at most 500 of them."""
 FORGET_AT_ONCE: Final = 10_000
 """Rows deleted in one transaction: some tens of milliseconds."""
 FORGETS_MAX: Final = 100
@@ -69,7 +74,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int = 0
     compressed: int = 0
     forgotten: int = 0
-    """Events, runs of detection and anomalies."""
+    """Events, anomalies, and runs of detection and of collecting."""
     purged: int = 0
     """Purges of synthetic data that were done."""
     away: str | None = None
@@ -84,6 +89,7 @@ class KeeperService:
         keeping: Keeping,
         events: EventStore,
         detection: DetectionRuns,
+        collection: CollectionWorkStore,
         purger: SyntheticPurger,
         plan: KeeperPlan,
         clock: Clock,
@@ -92,6 +98,7 @@ class KeeperService:
         self._keeping = keeping
         self._events = events
         self._detection = detection
+        self._collection = collection
         self._purger = purger
         self._plan = plan
         self._clock = clock
@@ -140,9 +147,15 @@ class KeeperService:
         compressed = await self._keeping.compress(older_than_us=now_us - self._plan.compress_after_days * DAY_US)
         await self._keeping.forget_replies(older_than_us=now_us - REPLIES_KEPT_US)
         await self._keeping.recount_series(seen_since_us=now_us - DAY_US - HOUR_US)
-        forgotten = await _in_batches(lambda: self._events.forget(now_us=now_us, limit=FORGET_AT_ONCE))
+        forgotten = await _in_batches(lambda: self._events.forget(now_us=now_us, limit=FORGET_AT_ONCE), FORGET_AT_ONCE)
         before = _instant(now_us - HISTORY_KEPT_US)
-        forgotten += await _in_batches(lambda: self._detection.forget(before=before, limit=FORGET_AT_ONCE))
+        forgotten += await _in_batches(
+            lambda: self._detection.forget(before=before, limit=FORGET_AT_ONCE), FORGET_AT_ONCE
+        )
+        ended_before = _instant(now_us - RUNS_KEPT_US)
+        forgotten += await _in_batches(
+            lambda: self._collection.forget(before=ended_before, limit=RUNS_AT_ONCE), RUNS_AT_ONCE
+        )
         return Done(dropped=dropped, compressed=compressed, forgotten=forgotten)
 
     async def _settle(self) -> Done:
@@ -188,13 +201,13 @@ class KeeperService:
         )
 
 
-async def _in_batches(forget: Callable[[], Awaitable[int]]) -> int:
+async def _in_batches(forget: Callable[[], Awaitable[int]], batch: int) -> int:
     """Calls `forget` until it deletes less than a batch, a bounded number of times; returns how many rows went."""
     forgotten = 0
     for _ in range(FORGETS_MAX):
         rows = await forget()
         forgotten += rows
-        if rows < FORGET_AT_ONCE:
+        if rows < batch:
             break
     return forgotten
 

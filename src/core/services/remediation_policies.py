@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from core.domain.actions import HttpAction
 from core.domain.errors import Conflict, InvalidInput
-from core.domain.remediation import HttpAction, RemediationPolicy, StoredPolicy, check_secrets
+from core.domain.remediation import RemediationPolicy, StoredPolicy, check_secrets
 from core.domain.tenants import Principal, Scope
 from core.services.recording import READ_REMEDIATION, Recorder
 from ports.driven.alerting_store import ChannelStore, RuleStore

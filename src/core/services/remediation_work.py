@@ -4,23 +4,21 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.domain.audit import AuditRecord
-from core.domain.blast_radius import Taken, refusal
-from core.domain.errors import InvalidInput, TooExpensive
-from core.domain.remediation import (
+from core.domain.actions import (
     Action,
     AnnotateAction,
     CommandAction,
     DeletePodAction,
-    MetricCheck,
     PatchHpaAction,
-    RemediationOrder,
-    RemediationState,
     RestartAction,
     ScaleAction,
-    Step,
+    SetContainerAction,
     WaitAction,
 )
+from core.domain.audit import AuditRecord
+from core.domain.blast_radius import Taken, refusal
+from core.domain.errors import InvalidInput, TooExpensive
+from core.domain.remediation import MetricCheck, RemediationOrder, RemediationState, Step
 from core.domain.times import EPOCH, SECOND_US, parse_duration
 from core.services.escalation import Escalation
 from core.services.metric_checks import check, recovered
@@ -36,7 +34,14 @@ HARMLESS: Final = (WaitAction, AnnotateAction)
 """They change nothing outside, so no limit counts them; a kill switch stops them like the rest."""
 
 
-OF_THE_WORKER: Final = (CommandAction, ScaleAction, RestartAction, DeletePodAction, PatchHpaAction)
+OF_THE_WORKER: Final = (
+    CommandAction,
+    ScaleAction,
+    RestartAction,
+    DeletePodAction,
+    PatchHpaAction,
+    SetContainerAction,
+)
 """They use the worker's own machine and cluster, which all tenants share."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.driven.actions.annotate import AnnotateRunner
 from adapters.driven.actions.wait import WaitRunner
-from core.domain.remediation import AnnotateAction, WaitAction
+from core.domain.actions import AnnotateAction, WaitAction
 from ports.driven.action_runner import ActionError
 from tests.support.action_alert import HOSTILE, an_alert, unheard
 

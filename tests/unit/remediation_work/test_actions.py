@@ -3,17 +3,17 @@
 import msgspec
 import pytest
 
-from core.domain.audit import AuditKind, AuditRecord, first_break
-from core.domain.remediation import (
+from core.domain.actions import (
     Action,
     AnnotateAction,
     CommandAction,
     DeletePodAction,
     HttpAction,
     RestartAction,
-    Step,
     WaitAction,
 )
+from core.domain.audit import AuditKind, AuditRecord, first_break
+from core.domain.remediation import Step
 from core.domain.times import MINUTE_US
 from ports.driven.action_runner import ActionError
 from tests.support.remediation import order, policy, step

@@ -53,6 +53,17 @@ async def test_who_is_told(
     assert await tell(world, ordered(rule_channels=rule_channels, escalation_channel=escalation)) == told
 
 
+async def test_a_recommendation_is_no_alert(world: World) -> None:
+    """The message names it and holds no alert that nobody could look up."""
+    await with_channels(world, "a", default=True)
+    wanted = order()
+    rule = msgspec.structs.replace(wanted.rule, name="recommendation rec-7")
+    wanted = msgspec.structs.replace(wanted, rule=rule, alert=msgspec.structs.replace(wanted.alert, id=0))
+    await tell(world, wanted)
+    [(_, message)] = world.messages
+    assert (message.rule, message.alerts, message.alerts_total) == ("recommendation rec-7", (), 0)
+
+
 async def test_nobody_is_told_twice(world: World) -> None:
     """Repeating a key changes nothing; another one is another message."""
     await with_channels(world, "a", "b", default=True)

@@ -15,10 +15,11 @@ from adapters.driven.memory.remediation_tables import RemediationRow
 from adapters.driven.memory.remediations import MemoryRemediationStore
 from adapters.driven.memory.server_secrets import MemoryServerSecrets
 from adapters.driven.memory.storage import memory_storage
+from core.domain.actions import Action, AnnotateAction, HttpAction, WaitAction
 from core.domain.alerts import Alert
 from core.domain.columns import Columns
 from core.domain.notifications import Message
-from core.domain.remediation import Action, AnnotateAction, HttpAction, RemediationOrder, WaitAction
+from core.domain.remediation import RemediationOrder
 from core.domain.series import series_identity
 from core.domain.tenants import Limits
 from core.domain.times import SECOND_US

@@ -8,8 +8,9 @@ from adapters.driven.memory.channels import MemoryChannelStore
 from adapters.driven.memory.clock import FakeClock
 from adapters.driven.memory.policies import MemoryPolicyStore
 from adapters.driven.memory.rules import MemoryRuleStore
+from core.domain.actions import HttpAction
 from core.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
-from core.domain.remediation import HttpAction, RemediationPolicy, Step
+from core.domain.remediation import RemediationPolicy, Step
 from core.domain.rules import AlertRule
 from core.domain.tenants import Scope
 from core.services.remediation_policies import PolicyService

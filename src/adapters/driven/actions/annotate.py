@@ -6,11 +6,11 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from adapters.driven.actions.shown import shown
+from adapters.driven.actions.shown import shown, target_name
 from core.domain.action_text import alert_values
+from core.domain.actions import Action, AnnotateAction
 from core.domain.alerts import Alert
 from core.domain.annotations import render
-from core.domain.remediation import Action, AnnotateAction
 from ports.driven.action_runner import ActionOutcome
 
 TEXT_CHARS_MAX: Final = 2_000
@@ -21,9 +21,9 @@ class AnnotateRunner:
     """Runs `AnnotateAction`s."""
 
     def target(self, action: Action, alert: Alert) -> str:
-        """The alert itself: nothing outside is changed."""
+        """The alert itself, or the recommendation: nothing outside is changed."""
         assert isinstance(action, AnnotateAction)
-        return f"alert:{alert.id}"
+        return f"alert:{alert.id}" if alert.id else target_name(alert.rule)
 
     async def preview(self, action: Action, alert: Alert, secrets: Mapping[str, str]) -> ActionOutcome:
         """The text as it would be written."""

@@ -12,8 +12,8 @@ from adapters.driven.actions.program import run_program
 from adapters.driven.actions.running import beating, limited, refusing
 from adapters.driven.actions.shown import shown, target_name
 from core.domain.action_text import alert_values, argument_text, target_values
+from core.domain.actions import Action, CommandAction
 from core.domain.alerts import Alert
-from core.domain.remediation import Action, CommandAction
 from ports.driven.action_runner import ActionError, ActionOutcome
 
 ARGUMENTS_SHOWN_CHARS_MAX: Final = 4_000

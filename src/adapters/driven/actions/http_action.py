@@ -9,9 +9,9 @@ from adapters.driven.actions.running import beating, refusing
 from adapters.driven.actions.shown import masked, shown, target_name
 from adapters.runtime.outbound import OutboundClient, OutboundFailed, OutboundRefused, OutboundReply
 from core.domain.action_text import alert_values, form_text, json_text, plain_text, target_values, url_text
+from core.domain.actions import Action, HttpAction
 from core.domain.alerts import Alert
 from core.domain.errors import InvalidInput
-from core.domain.remediation import Action, HttpAction
 from ports.driven.action_runner import ActionError, ActionOutcome
 
 ANSWER_CHARS_MAX: Final = 1_000

@@ -16,8 +16,8 @@ from adapters.driven.actions.kubernetes_change import Change, change_of, target_
 from adapters.driven.actions.running import beating, limited
 from adapters.driven.actions.shown import target_name
 from core.domain.action_text import alert_values, target_values
+from core.domain.actions import Action
 from core.domain.alerts import Alert
-from core.domain.remediation import Action
 from ports.driven.action_runner import ActionOutcome
 from ports.driven.clock import Clock
 

@@ -17,7 +17,10 @@ from ports.driven.action_runner import ActionError
 REASON_CHARS_MAX: Final = 500
 FIELD_MANAGER: Final = "sextant"
 """Who changed a field, as the cluster records it."""
-_MERGE_PATCH: Final = "application/merge-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+"""RFC 7386: lists are replaced."""
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+"""Kubernetes' own: containers are told apart by name, and those that are not named stay as they are."""
 
 T = TypeVar("T")
 
@@ -92,19 +95,29 @@ class KubernetesApi:
         except msgspec.DecodeError:
             raise ActionError(f"the API server's answer about {resource} cannot be read", retryable=False) from None
 
-    async def patch(self, resource: Resource, body: dict[str, Any], *, dry_run: bool) -> None:
-        """A JSON merge patch (RFC 7386)."""
-        await self._request("patch", resource, body, dry_run=dry_run)
+    async def patch(
+        self, resource: Resource, body: dict[str, Any], *, dry_run: bool, patch_type: str = MERGE_PATCH
+    ) -> None:
+        """A patch of one of the types above."""
+        await self._request("patch", resource, body, dry_run=dry_run, patch_type=patch_type)
 
     async def delete(self, resource: Resource, *, uid: str, dry_run: bool) -> None:
         """Deletes the object that has this uid, and no other of its name."""
         await self._request("delete", resource, {"preconditions": {"uid": uid}}, dry_run=dry_run)
 
-    async def _request(self, verb: str, resource: Resource, body: dict[str, Any] | None, *, dry_run: bool) -> bytes:
+    async def _request(
+        self,
+        verb: str,
+        resource: Resource,
+        body: dict[str, Any] | None,
+        *,
+        dry_run: bool,
+        patch_type: str = MERGE_PATCH,
+    ) -> bytes:
         headers = {"Accept": "application/json"}
         query = [("dryRun", "All")] if dry_run else []
         if verb == "patch":
-            headers["Content-Type"] = _MERGE_PATCH
+            headers["Content-Type"] = patch_type
             query.append(("fieldManager", FIELD_MANAGER))
         try:
             response = await self._client.call_api(

@@ -1,26 +1,30 @@
 """What each Kubernetes action would change, worked out from the object as it is."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from adapters.driven.actions.kubernetes_api import KubernetesApi, NotThere, Resource
+from adapters.driven.actions.container_change import container_patch, field_changes, find_container
+from adapters.driven.actions.kubernetes_api import MERGE_PATCH, STRATEGIC_PATCH, KubernetesApi, NotThere, Resource
 from adapters.driven.actions.kubernetes_objects import Deployment, Hpa, Metadata, Pod, Scale
 from adapters.driven.actions.running import refusing
 from core.domain.action_text import plain_text
+from core.domain.actions import (
+    Action,
+    DeletePodAction,
+    PatchHpaAction,
+    RestartAction,
+    ScaleAction,
+    SetContainerAction,
+)
 from core.domain.alerts import Alert
-from core.domain.errors import InvalidInput
-from core.domain.remediation import Action, DeletePodAction, PatchHpaAction, RestartAction, ScaleAction
+from core.domain.kubernetes_names import check_label, check_object_name
 from core.domain.times import SECOND_US, format_time
 from ports.driven.action_runner import ActionError
 
 RESTARTED_ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z", re.ASCII)
-"""RFC 1123, as Kubernetes names namespaces; other objects have such labels with dots between, 253 characters in all."""
-NAME_CHARS_MAX: Final = 253
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +34,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     details: dict[str, str]
     patch: dict[str, Any] | None = None
+    patch_type: str = MERGE_PATCH
     delete_uid: str | None = None
     repeated: bool = False
     """It was made already, under the same key."""
@@ -49,7 +54,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     async def send(self, api: KubernetesApi, *, dry_run: bool) -> None:
         """Makes it, or has the API server try it. Raises `ActionError`."""
         if self.patch is not None:
-            await api.patch(self.resource, self.patch, dry_run=dry_run)
+            await api.patch(self.resource, self.patch, dry_run=dry_run, patch_type=self.patch_type)
         if self.delete_uid is not None:
             try:
                 await api.delete(self.resource, uid=self.delete_uid, dry_run=dry_run)
@@ -80,6 +85,8 @@ async def change_of(
             return await _delete_pod(api, resource, alert)
         case PatchHpaAction():
             return _patch_hpa(resource, action, await api.get(resource, Hpa))
+        case SetContainerAction():
+            return _set_container(resource, action, await api.get(resource, Deployment), values, mark)
         case _:
             raise AssertionError(action)
 
@@ -89,7 +96,7 @@ def _resource(action: Action, values: Mapping[str, object]) -> Resource:
         case ScaleAction(replicas=replicas):
             # Setting needs no key on the Deployment, so the right to scale is enough for it.
             return _named(action, values, "deployment", subresource="" if replicas is None else "scale")
-        case RestartAction():
+        case RestartAction() | SetContainerAction():
             return _named(action, values, "deployment")
         case DeletePodAction():
             return _named(action, values, "pod", group="", version="v1", plural="pods")
@@ -100,7 +107,7 @@ def _resource(action: Action, values: Mapping[str, object]) -> Resource:
 
 
 def _named(
-    action: ScaleAction | RestartAction | DeletePodAction | PatchHpaAction,
+    action: ScaleAction | RestartAction | DeletePodAction | PatchHpaAction | SetContainerAction,
     values: Mapping[str, object],
     name_field: str,
     *,
@@ -112,10 +119,8 @@ def _named(
     with refusing():
         namespace = plain_text("namespace", action.namespace, values)
         name = plain_text(name_field, getattr(action, name_field), values)
-        if not _LABEL.match(namespace):
-            raise InvalidInput("namespace", f"{namespace[:64]!r} is not a name that Kubernetes has (RFC 1123)")
-        if len(name) > NAME_CHARS_MAX or not all(_LABEL.match(part) for part in name.split(".")):
-            raise InvalidInput(name_field, f"{name[:64]!r} is not a name that Kubernetes has (RFC 1123)")
+        check_label("namespace", namespace)
+        check_object_name(name_field, name)
     return Resource(
         group=group, version=version, plural=plural, namespace=namespace, name=name, subresource=subresource
     )
@@ -192,6 +197,31 @@ def _patch_hpa(resource: Resource, action: PatchHpaAction, found: Hpa) -> Change
         summary=f"bounds of {resource}: {before} → {after}",
         details=_steps(before, after),
         patch=_patch(found.metadata, {"spec": spec}, {}),
+    )
+
+
+def _set_container(
+    resource: Resource, action: SetContainerAction, found: Deployment, values: Mapping[str, object], mark: str
+) -> Change:
+    with refusing():
+        name = None if action.container is None else plain_text("container", action.container, values)
+    container = find_container(resource, name, found.spec.template.spec.containers)
+    what = f"container {container.name} of {resource}"
+    if mark in found.metadata.keys:
+        return _made_before(resource, f"{what} was set by an earlier attempt")
+    changes = field_changes(container, action)
+    if not changes:
+        return Change(resource=resource, summary=f"{what} is as wanted already", details={})
+    if found.spec.paused:
+        raise ActionError(f"{resource} is paused, so it would not be rolled out; resume it first", retryable=False)
+    details = {field.replace("_", " "): f"{before or 'none'} → {after}" for field, before, after in changes}
+    spec = {"template": {"spec": {"containers": [container_patch(container.name, changes)]}}}
+    return Change(
+        resource=resource,
+        summary=f"{what}: {', '.join(f'{field} {step}' for field, step in details.items())}",
+        details=details,
+        patch=_patch(found.metadata, {"spec": spec}, {"annotations": found.metadata.with_key(mark)}),
+        patch_type=STRATEGIC_PATCH,
     )
 
 

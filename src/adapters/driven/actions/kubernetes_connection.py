@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import yaml
@@ -14,32 +14,50 @@ from kubernetes_asyncio.config.incluster_config import (
     InClusterConfigLoader,
 )
 
-from adapters.driven.actions.kubernetes_api import Connect, KubernetesApi
+from adapters.driven.actions.kubernetes_api import ApiCaller, Connect, KubernetesApi
 from ports.driven.action_runner import ActionError
 
 
 def kubeconfig_connection(path: Path) -> Connect:
     """Connections to the current context of a kubeconfig file, which is read anew for each."""
-
-    async def configure(configuration: Configuration) -> None:
-        await load_kube_config(str(path), client_configuration=configuration, persist_config=False)
-
-    return lambda: _connected(configure)
+    return lambda: _connected(kubeconfig_client(path))
 
 
 def in_cluster_connection(
     token_path: str = SERVICE_TOKEN_FILENAME, certificate_path: str = SERVICE_CERT_FILENAME
 ) -> Connect:
     """Connections to the cluster that this pod runs in, as its service account; its token is read anew for each."""
+    return lambda: _connected(in_cluster_client(token_path, certificate_path))
+
+
+def kubeconfig_client(path: Path) -> AbstractAsyncContextManager[ApiCaller]:
+    """A client of the current context of a kubeconfig file; raises `ActionError` where it cannot be made."""
+
+    async def configure(configuration: Configuration) -> None:
+        await load_kube_config(str(path), client_configuration=configuration, persist_config=False)
+
+    return _client(configure)
+
+
+def in_cluster_client(
+    token_path: str = SERVICE_TOKEN_FILENAME, certificate_path: str = SERVICE_CERT_FILENAME
+) -> AbstractAsyncContextManager[ApiCaller]:
+    """A client of the cluster that this pod runs in; raises `ActionError` where it cannot be made."""
 
     async def configure(configuration: Configuration) -> None:
         InClusterConfigLoader(token_path, certificate_path).load_and_set(configuration)
 
-    return lambda: _connected(configure)
+    return _client(configure)
 
 
 @asynccontextmanager
-async def _connected(configure: Callable[[Configuration], Awaitable[None]]) -> AsyncIterator[KubernetesApi]:
+async def _connected(opened: AbstractAsyncContextManager[ApiCaller]) -> AsyncIterator[KubernetesApi]:
+    async with opened as client:
+        yield KubernetesApi(client)
+
+
+@asynccontextmanager
+async def _client(configure: Callable[[Configuration], Awaitable[None]]) -> AsyncIterator[ApiCaller]:
     configuration = Configuration()
     try:
         await configure(configuration)
@@ -50,6 +68,6 @@ async def _connected(configure: Callable[[Configuration], Awaitable[None]]) -> A
             f"the worker's Kubernetes configuration cannot be used ({type(error).__name__})", retryable=False
         ) from None
     try:
-        yield KubernetesApi(client)
+        yield client
     finally:
         await asyncio.shield(client.close())

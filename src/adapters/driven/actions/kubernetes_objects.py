@@ -28,9 +28,29 @@ class Metadata(msgspec.Struct, rename="camel"):
         return {KEYS_ANNOTATION: " ".join([key, *self.keys][:KEYS_MAX])}
 
 
+class ContainerResources(msgspec.Struct):
+    requests: dict[str, str] | None = None
+    limits: dict[str, str] | None = None
+
+
+class Container(msgspec.Struct):
+    name: str
+    image: str = ""
+    resources: ContainerResources = msgspec.field(default_factory=ContainerResources)
+
+
+class PodSpec(msgspec.Struct):
+    containers: list[Container] = []
+
+
+class PodTemplate(msgspec.Struct):
+    spec: PodSpec = msgspec.field(default_factory=PodSpec)
+
+
 class DeploymentSpec(msgspec.Struct):
     replicas: int = 1
     paused: bool = False
+    template: PodTemplate = msgspec.field(default_factory=PodTemplate)
 
 
 class Deployment(msgspec.Struct):

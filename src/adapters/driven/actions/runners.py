@@ -10,7 +10,7 @@ from adapters.driven.actions.kubernetes import KubernetesRunner
 from adapters.driven.actions.kubernetes_api import Connect, no_connection
 from adapters.driven.actions.wait import WaitRunner
 from adapters.runtime.outbound import OutboundClient
-from core.domain.remediation import (
+from core.domain.actions import (
     Action,
     AnnotateAction,
     CommandAction,
@@ -19,6 +19,7 @@ from core.domain.remediation import (
     PatchHpaAction,
     RestartAction,
     ScaleAction,
+    SetContainerAction,
     WaitAction,
 )
 from ports.driven.action_runner import ActionRunner
@@ -47,6 +48,7 @@ def action_runners(
         RestartAction: kubernetes,
         DeletePodAction: kubernetes,
         PatchHpaAction: kubernetes,
+        SetContainerAction: kubernetes,
         CommandAction: CommandRunner(commands),
         WaitAction: WaitRunner(),
         AnnotateAction: AnnotateRunner(),

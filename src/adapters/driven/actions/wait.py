@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from adapters.driven.actions.running import beating, refusing
+from adapters.driven.actions.shown import target_name
+from core.domain.actions import Action, WaitAction
 from core.domain.alerts import Alert
-from core.domain.remediation import Action, WaitAction
 from core.domain.times import SECOND_US, parse_duration
 from ports.driven.action_runner import ActionError, ActionOutcome
 
@@ -17,9 +18,9 @@ class WaitRunner:
     """Runs `WaitAction`s. A repeat waits anew."""
 
     def target(self, action: Action, alert: Alert) -> str:
-        """The alert itself: nothing outside is changed."""
+        """The alert itself, or the recommendation: nothing outside is changed."""
         assert isinstance(action, WaitAction)
-        return f"alert:{alert.id}"
+        return f"alert:{alert.id}" if alert.id else target_name(alert.rule)
 
     async def preview(self, action: Action, alert: Alert, secrets: Mapping[str, str]) -> ActionOutcome:
         """How long it would wait."""

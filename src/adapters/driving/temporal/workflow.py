@@ -142,7 +142,9 @@ class RemediationWorkflow:
         policy = self._policy
         await self._stand(RemediationState.RUNNING, None)
         mode = "dry run" if policy.dry_run else "live"
-        begun = f"remediation of alert {self._order.alert.rule!r} by policy {policy.name!r} begun, {mode}"
+        rule = self._order.rule.name
+        subject = rule if self._order.alert_id is None else f"alert {rule!r}"
+        begun = f"remediation of {subject} by policy {policy.name!r} begun, {mode}"
         await self._calls.record(AuditKind.DECISION, "begun", begun, {"policy": policy.name})
         trouble = await self._actions.check("the policy", policy.preconditions)
         if trouble is not None:

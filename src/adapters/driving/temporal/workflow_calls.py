@@ -12,14 +12,9 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 with workflow.unsafe.imports_passed_through():
     from adapters.driving.temporal.activities import UNAVAILABLE, RemediationActivities
+    from core.domain.actions import AnnotateAction
     from core.domain.audit import AuditKind, AuditRecord
-    from core.domain.remediation import (
-        AnnotateAction,
-        MetricCheck,
-        RemediationOrder,
-        RemediationState,
-        Step,
-    )
+    from core.domain.remediation import MetricCheck, RemediationOrder, RemediationState, Step
     from core.domain.times import parse_duration
     from ports.driving.remediation_work import ActionReport, Verdict
 
@@ -69,7 +64,7 @@ class WorkflowCalls:
             kind=kind,
             actor=actor,
             summary=summary[:SUMMARY_CHARS_MAX],
-            alert_id=self._order.alert.id,
+            alert_id=self._order.alert_id,
             remediation_id=self._order.remediation_id,
             details=dict(details),
         )

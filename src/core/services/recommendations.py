@@ -1,0 +1,238 @@
+"""Recommendations: reported, decided on, applied by remediations, and what they brought."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+from uuid import uuid4
+
+import msgspec
+
+from core.domain.drift import DriftEvent, check_id
+from core.domain.errors import InvalidInput, TooExpensive
+from core.domain.recommendation_plan import (
+    VERIFIABLE,
+    made_up_alert,
+    made_up_rule,
+    patience_us,
+    policy_of,
+    workflow_id_of,
+)
+from core.domain.recommendations import (
+    Recommendation,
+    RecommendationFilter,
+    RecommendationSpec,
+    RecommendationState,
+    target_of,
+)
+from core.domain.recommended_changes import Place, change_lines, place_of
+from core.domain.remediation import RemediationOrder
+from core.domain.tenants import Principal, Scope
+from core.domain.times import EPOCH, TIME_US_MAX, TimeRange
+from core.services.cursors import check_page, cut, decode_cursor, encode_cursor
+from core.services.recommendation_outcome import OutcomeReading
+from core.services.recording import READ_REMEDIATION, Recorder, actor
+from core.services.telemetry_reading import TelemetryReading
+from ports.driven.audit_log import AuditLog
+from ports.driven.clock import Clock
+from ports.driven.cluster_store import CapacityStore
+from ports.driven.drift_store import DriftStore, RecommendationStore
+from ports.driven.remediation_store import RemediationStore
+from ports.driving.drifting import Applied, RecommendationDetail, RecommendationPage
+
+REASON_CHARS_MAX: Final = 1_000
+AUTO_APPROVED: Final = "approved as it was posted"
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a page of recommendations ended."""
+
+    at_us: Annotated[int, msgspec.Meta(ge=0, lt=TIME_US_MAX)]
+    rec_id: str
+
+
+class RecommendationService:
+    """Implements `ports.driving.drifting.Recommendations`. Safe to call concurrently."""
+
+    def __init__(
+        self,
+        recommendations: RecommendationStore,
+        drift: DriftStore,
+        remediations: RemediationStore,
+        reading: TelemetryReading,
+        capacity: CapacityStore,
+        audit: AuditLog,
+        clock: Clock,
+    ) -> None:
+        self._recommendations = recommendations
+        self._drift = drift
+        self._remediations = remediations
+        self._reading = reading
+        self._outcomes = OutcomeReading(reading, capacity)
+        self._recorder = Recorder(audit, clock)
+        self._clock = clock
+
+    async def post(self, principal: Principal, spec: RecommendationSpec) -> tuple[Recommendation, bool]:
+        """See `Recommendations.post`."""
+        principal.require_any(Scope.INGEST, Scope.ALERTS)
+        if spec.auto_approved:
+            principal.require(Scope.REMEDIATE)
+        event = await self._drift.get(principal.tenant_id, spec.drift_id)
+        if event.cluster_id != spec.cluster_id:
+            raise InvalidInput("cluster_id", f"drift {spec.drift_id!r} is of cluster {event.cluster_id!r}")
+        posted, is_new = await self._recommendations.add(
+            principal.tenant_id, _stored_form(spec, event, by=actor(principal), now=self._recorder.now())
+        )
+        if is_new:
+            approved = ", auto-approved" if spec.auto_approved else ""
+            summary = f"posted the recommendation {posted.rec_id!r} ({posted.recommendation_type}){approved}"
+            await self._recorder.changed(principal, summary)
+        return posted, is_new
+
+    async def list(
+        self, principal: Principal, wanted: RecommendationFilter, *, limit: int, cursor: str | None
+    ) -> RecommendationPage:
+        """See `Recommendations.list`."""
+        principal.require_any(*READ_REMEDIATION)
+        check_page(limit)
+        before = None if cursor is None else _position(cursor)
+        found = await self._recommendations.list(principal.tenant_id, wanted, limit=limit + 1, before=before)
+        page, more = cut(found, limit)
+        return RecommendationPage(page, _cursor(page[-1]) if more else None)
+
+    async def get(self, principal: Principal, rec_id: str) -> RecommendationDetail:
+        """See `Recommendations.get`."""
+        principal.require_any(*READ_REMEDIATION)
+        tenant_id = principal.tenant_id
+        recommendation = await self._recommendations.get(tenant_id, rec_id)
+        place = await self._place(tenant_id, recommendation)
+        begun_at, remediation_id = recommendation.applied_at, recommendation.remediation
+        if begun_at is not None and remediation_id is not None and recommendation.dry_run is False:
+            begun_at = (await self._remediations.get(tenant_id, remediation_id)).started_at
+        now = self._recorder.now()
+        return RecommendationDetail(
+            recommendation=recommendation,
+            changes=change_lines(
+                recommendation.recommendation_type, target_of(recommendation.recommendation_json), place
+            ),
+            outcome=await self._outcomes.outcome(tenant_id, recommendation, place, begun_at=begun_at, now=now),
+        )
+
+    async def decide(self, principal: Principal, rec_id: str, *, approved: bool, reason: str | None) -> Recommendation:
+        """See `Recommendations.decide`."""
+        principal.require(Scope.REMEDIATE)
+        if reason is not None:
+            _check_reason(reason)
+        decided = await self._recommendations.decide(
+            principal.tenant_id,
+            rec_id,
+            approved=approved,
+            by=actor(principal),
+            reason=reason,
+            now=self._recorder.now(),
+        )
+        because = "" if reason is None else f": {reason}"
+        verb = "approved" if approved else "rejected"
+        await self._recorder.changed(principal, f"{verb} the recommendation {rec_id!r}{because}")
+        return decided
+
+    async def apply(self, principal: Principal, rec_id: str, *, dry_run: bool) -> Applied:
+        """See `Recommendations.apply`."""
+        principal.require(Scope.REMEDIATE)
+        tenant_id, now = principal.tenant_id, self._recorder.now()
+        recommendation = await self._recommendations.get(tenant_id, rec_id)
+        target = target_of(recommendation.recommendation_json)
+        place = await self._place(tenant_id, recommendation)
+        reported = await self._reported(tenant_id, place, patience_us(target))
+        policy = policy_of(recommendation, target, place, dry_run=dry_run, reported=reported)
+        rule = made_up_rule(recommendation, policy)
+        order = RemediationOrder(
+            tenant_id=tenant_id,
+            tenant=principal.tenant,
+            remediation_id=0,  # the store's to give
+            workflow_id=workflow_id_of(tenant_id, recommendation),
+            alert=made_up_alert(recommendation, place, rule, now),
+            rule=rule,
+            policy_id=0,
+            policy=policy,
+        )
+        applying, remediation_id = await self._recommendations.apply(tenant_id, rec_id, order, now=now)
+        how = "a dry run of" if dry_run else "the application of"
+        await self._recorder.changed(
+            principal,
+            f"asked for {how} the recommendation {rec_id!r}",
+            remediation_id=remediation_id,
+            key=f"recommendation-applied-{remediation_id}",
+        )
+        return Applied(
+            recommendation=applying,
+            remediation=await self._remediations.get(tenant_id, remediation_id),
+            policy=policy,
+            changes=change_lines(recommendation.recommendation_type, target, place),
+        )
+
+    async def _place(self, tenant_id: int, recommendation: Recommendation) -> Place:
+        event = await self._drift.get(tenant_id, recommendation.drift_id)
+        return place_of(recommendation, target_of(recommendation.recommendation_json), event)
+
+    async def _reported(self, tenant_id: int, place: Place, within_us: int) -> frozenset[str]:
+        """Which of `VERIFIABLE` the workload has samples of so lately that new ones can be expected within as long."""
+        if place.namespace is None or place.workload is None:
+            return frozenset()
+        now_us = self._clock.now_us()
+        time_range = TimeRange(max(now_us - within_us, 0), now_us)
+        try:
+            found = await self._reading.read(
+                tenant_id,
+                place.cluster_id,
+                VERIFIABLE,
+                time_range,
+                within_us,
+                namespace=place.namespace,
+                workload=place.workload,
+            )
+        except (InvalidInput, TooExpensive):
+            return frozenset()
+        return frozenset(series.metric for series in found)
+
+
+def _stored_form(spec: RecommendationSpec, event: DriftEvent, *, by: str, now: datetime) -> Recommendation:
+    approved = spec.auto_approved
+    return Recommendation(
+        cluster_id=spec.cluster_id,
+        env=spec.env,
+        drift_date=spec.drift_date if spec.drift_date is not None else event.drift_date,
+        drift_id=spec.drift_id,
+        rec_id=spec.rec_id if spec.rec_id is not None else str(uuid4()),
+        recommendation_type=spec.recommendation_type,
+        recommendation_json=spec.document,
+        estimated_savings_usd=spec.estimated_savings_usd,
+        auto_approved=approved,
+        state=RecommendationState.APPROVED if approved else RecommendationState.PROPOSED,
+        automatic=False,
+        synthetic=spec.synthetic,
+        created_at=now,
+        updated_at=now,
+        decided_at=now if approved else None,
+        decided_by=by if approved else None,
+        reason=AUTO_APPROVED if approved else None,
+        remediation=None,
+        dry_run=None,
+        applied_at=None,
+    )
+
+
+def _position(cursor: str) -> tuple[datetime, str]:
+    position = decode_cursor(cursor, Position)
+    try:
+        check_id("cursor", position.rec_id)
+    except InvalidInput:
+        raise InvalidInput("cursor", "is not one that this server gave; pass next_cursor as it came") from None
+    return EPOCH + timedelta(microseconds=position.at_us), position.rec_id
+
+
+def _cursor(last: Recommendation) -> str:
+    return encode_cursor(Position((last.created_at - EPOCH) // timedelta(microseconds=1), last.rec_id))
+
+
+def _check_reason(reason: str) -> None:
+    if not 1 <= len(reason) <= REASON_CHARS_MAX or "\x00" in reason:
+        raise InvalidInput("reason", f"must have 1 to {REASON_CHARS_MAX} characters, none of them NUL")
