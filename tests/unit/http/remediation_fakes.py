@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from core.domain.actions import AnnotateAction
 from core.domain.errors import Conflict, NotFound
 from core.domain.remediation import (
     ENDED,
-    AnnotateAction,
     KillSwitch,
     Remediation,
     RemediationPolicy,

@@ -9,22 +9,25 @@ import httpx
 import msgspec
 import pytest
 
-from core.domain.errors import Unavailable
-from core.domain.remediation import (
+from core.domain.actions import (
     AnnotateAction,
     CommandAction,
     DeletePodAction,
     HttpAction,
-    MetricCheck,
     PatchHpaAction,
+    RestartAction,
+    ScaleAction,
+    SetContainerAction,
+    WaitAction,
+)
+from core.domain.errors import Unavailable
+from core.domain.remediation import (
+    MetricCheck,
     RemediationPolicy,
     RemediationState,
-    RestartAction,
     Risk,
-    ScaleAction,
     Step,
     Verification,
-    WaitAction,
 )
 from core.domain.rules import Condition
 from tests.unit.http.alert_fakes import ALERT
@@ -103,6 +106,10 @@ async def test_the_page_says_what_would_be_done(world: World, browser: httpx.Asy
             Step(name="drain", action=WaitAction(duration="30s"), risk=Risk.LOW),
             Step(name="restart", action=RestartAction(namespace="shop", deployment="{{ labels.host }}")),
             Step(
+                name="shrink",
+                action=SetContainerAction(namespace="shop", deployment="web", container="app", memory_request="1Gi"),
+            ),
+            Step(
                 name="tell",
                 risk=Risk.HIGH,
                 action=HttpAction(
@@ -125,6 +132,9 @@ async def test_the_page_says_what_would_be_done(world: World, browser: httpx.Asy
         "restart checkout",
         "The known leak.",
         "busy",
+        "Set container app of deployment shop/web, which replaces its pods",
+        "Memory request",
+        "1Gi",
         "critical",
         "97.5, threshold 95",
         "host=web-1",
@@ -252,6 +262,7 @@ async def test_nothing_that_is_filled_in_is_markup(world: World, browser: httpx.
             DeletePodAction(namespace=MARKUP, pod="{{ labels.host }}"),
             PatchHpaAction(namespace=MARKUP, name="{{ labels.host }}", replicas_max=3),
             ScaleAction(namespace=MARKUP, deployment="{{ labels.host }}", replicas=3),
+            SetContainerAction(namespace=MARKUP, deployment="{{ labels.host }}", container=MARKUP, cpu_limit="1"),
             CommandAction(command=MARKUP, arguments=("{{ labels.host }}",)),
             AnnotateAction(text="{{ labels.host }}"),
         )

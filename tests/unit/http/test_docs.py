@@ -11,6 +11,7 @@ from jsonschema_rs import Draft202012Validator
 from schemathesis.core.result import Ok
 
 from adapters.driving.http.docs import ASSETS
+from tests.integration.in_process import InProcess
 from tests.unit.http.detection_fakes import ANOMALY_ID
 from tests.unit.http.test_auth import API
 
@@ -28,16 +29,29 @@ ITEMS = {
     "remediations": "remediation",
     "incidents": "incident",
     "purge": "purge",
+    "runs": "run",
+    "instances": "instance",
 }
 """What an id in a path is the id of."""
-UUIDS = {"notifications": "notification", "events": "event", "anomalies": "anomaly"}
+UUIDS = {"notifications": "notification", "events": "event", "anomalies": "anomaly", "history": "change"}
 """The same of ids that are no numbers."""
+NAMES = {
+    "source": "production-aws",
+    "cluster": "prod-eu",
+    "namespace": "shop",
+    "workload": "checkout",
+    "pod": "pod-1",
+    "drift_id": "cpu-over-request-checkout-2026-01-31",
+    "rec_id": "right-size-checkout-2026-01-31",
+}
+"""Names in paths of things that go by their names."""
 
 
 @pytest.fixture
-async def document(client: httpx.AsyncClient) -> dict[str, Any]:
-    """Return the OpenAPI document."""
-    response = await client.get("/openapi.json")
+async def document(memory_application: InProcess) -> dict[str, Any]:
+    """Return the OpenAPI document, which the application makes once."""
+    async with memory_application.client() as client:
+        response = await client.get("/openapi.json")
     assert response.headers["content-type"] == "application/json"
     parsed: dict[str, Any] = response.json()
     return parsed
@@ -57,7 +71,10 @@ def template(path: str) -> str:
     path = path.partition("?")[0]
     path = re.sub(r"/(latest|aggregate|series|definitions)/cpu", r"/\1/{name}", path)
     path = path.replace("/host/", "/{label}/").replace("/acme/", "/{tenant}/")
-    for plural in ("notifications", "events", "anomalies"):
+    path = path.replace("/ingest/synthetic", "/ingest/{source}")
+    for parameter, name in NAMES.items():
+        path = re.sub(rf"/{name}(?=/|$)", f"/{{{parameter}}}", path)
+    for plural in UUIDS:
         path = re.sub(rf"/{plural}/[0-9a-f-]{{36}}", f"/{plural}/{{{UUIDS[plural]}_id}}", path)
     return re.sub(r"/([a-z]+)/1(?=/|$)", lambda found: f"/{found[1]}/{{{ITEMS[found[1]]}_id}}", path)
 
@@ -128,17 +145,21 @@ async def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
 async def test_examples_are_what_the_server_says_and_takes(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
     """Each request example is accepted, and its reply has the members of the reply example."""
     await client.post("/api/v1/tenants", json={"name": "acme"})
+    await client.post("/api/v1/sources", json={"name": "made-up", "config": {"type": "synthetic"}})
     made = {"POST /api/v1/tenants": {"name": "other"}}
     first = {f"{item}_id": 1 for item in ITEMS.values()}
     ids = {"reject": {"remediation_id": 2}, "cancel": {"remediation_id": 3}}
-    for (method, path), operation in sorted(operations(document).items()):
+    in_order = sorted(operations(document).items(), key=lambda item: (item[0][0] == "PATCH", item[0]))
+    for (method, path), operation in in_order:
         if "requestBody" not in operation or (method, path) in PAGES:
             continue
         body = operation["requestBody"]["content"]["application/json"]["examples"]["example"]["value"]
         numbers = {**first, **ids.get(path.rpartition("/")[2], {})}
-        target = path.format(name="mem", tenant="acme", anomaly_id=ANOMALY_ID, **numbers)
+        names = {**NAMES, "source": "synthetic"} if "/ingest/" in path else NAMES
+        target = path.format(name="mem", tenant="acme", anomaly_id=ANOMALY_ID, **numbers, **names)
+        target += "?wait=0" if "/api/v1/ingest/" in path else ""
         response = await client.request(method, target, json=made.get(f"{method} {path}", body))
-        assert response.status_code in (200, 201), (path, response.text)
+        assert response.status_code in (200, 201, 202), (path, response.text)
         shown = operation["responses"][str(response.status_code)]["content"]["application/json"]
         assert set(response.json()) == set(shown["examples"]["example"]["value"]), path
 

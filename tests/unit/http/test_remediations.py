@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from core.domain.remediation import HttpAction, RemediationState
+from core.domain.actions import HttpAction
+from core.domain.remediation import RemediationState
 from tests.unit.http.conftest import World
 from tests.unit.http.problems import problem_of
 from tests.unit.http.test_alerts import IDS_OF_NOTHING, LINK

@@ -190,6 +190,7 @@ _REMEDIATION: Final = {
     "finished_at": None,
     "attempts": 1,
     "last_error": None,
+    "recommendation": None,
 }
 _APPROVED: Final = {**_REMEDIATION, "state": "running", "detail": "approved by key:7"}
 _SWITCHES: Final = {

@@ -18,28 +18,36 @@ from adapters.driving.http.asgi import HttpApp, HttpReceive
 from adapters.driving.http.audit import AuditController
 from adapters.driving.http.body import BodyLimits
 from adapters.driving.http.body_budget import BodyBudget
+from adapters.driving.http.capacity import CapacityController
 from adapters.driving.http.channels import ChannelController
+from adapters.driving.http.collection import CollectionController
+from adapters.driving.http.configurations import ConfigurationController
 from adapters.driving.http.decode import decode_batch, decode_single
 from adapters.driving.http.definitions import DefinitionController
 from adapters.driving.http.dependencies import DependencyController
 from adapters.driving.http.detect import DetectController
 from adapters.driving.http.docs import docs_routes
+from adapters.driving.http.drift import DriftController
 from adapters.driving.http.events import PATH as EVENTS_ROUTE
 from adapters.driving.http.events import EventController
 from adapters.driving.http.failures import HANDLERS
 from adapters.driving.http.front import Front
 from adapters.driving.http.incidents import IncidentController
 from adapters.driving.http.ingest import IngestRoute
+from adapters.driving.http.instances import InstanceController
 from adapters.driving.http.kill_switch import KillSwitchController
 from adapters.driving.http.notifications import NotificationController
 from adapters.driving.http.openapi import openapi_json
 from adapters.driving.http.operations import OperationsController
 from adapters.driving.http.policies import PolicyController
 from adapters.driving.http.queries import QueryController
+from adapters.driving.http.recommendations import RecommendationController
 from adapters.driving.http.remediations import RemediationController
 from adapters.driving.http.rules import RuleController
 from adapters.driving.http.silences import InhibitionController, SilenceController
+from adapters.driving.http.sources import SourceController
 from adapters.driving.http.synthetic import SyntheticController
+from adapters.driving.http.telemetry import TelemetryController
 from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
 from ports.driven.clock import Clock
@@ -55,6 +63,14 @@ COMPRESS_LEVEL: Final = 1
 CONTROLLERS: Final = (
     QueryController,
     DefinitionController,
+    SourceController,
+    CollectionController,
+    InstanceController,
+    TelemetryController,
+    CapacityController,
+    ConfigurationController,
+    DriftController,
+    RecommendationController,
     EventController,
     SyntheticController,
     DetectController,

@@ -18,7 +18,7 @@ from adapters.driving.http.approval_page import decided_page, failure_page, requ
 from adapters.driving.http.failures import HANDLERS
 from adapters.driving.http.guards import ServicesDependency, known_query
 from adapters.driving.http.policies import TAG
-from adapters.driving.http.problem import UNSUPPORTED, Problem, RequestError
+from adapters.driving.http.problem import UNSUPPORTED, ProblemDetails, RequestError
 from adapters.driving.http.query_string import parse_query
 from core.domain.approval_link import PATH
 from core.domain.errors import InvalidInput
@@ -63,7 +63,7 @@ def _page_of(handler: Any) -> Callable[[AnyRequest, Exception], Response[str]]:
 
     def failed(request: AnyRequest, error: Exception) -> Response[str]:
         answer: Response[bytes] = handler(request, error)
-        problem = msgspec.json.decode(answer.content, type=Problem)
+        problem = msgspec.json.decode(answer.content, type=ProblemDetails)
         headers = {**answer.headers, **HEADERS}
         return Response(failure_page(problem), status_code=problem.status, media_type=HTML, headers=headers)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from adapters.driving.action_words import action_words
 from adapters.driving.http.approval_html import rendered_page
-from adapters.driving.http.problem import Problem
+from adapters.driving.http.problem import ProblemDetails
 from core.domain.remediation import ENDED, Remediation, RemediationState, Step
 from core.domain.rules import Threshold
 from ports.driving.remediating import ApprovalRequest
@@ -62,7 +62,7 @@ def request_page(asked: ApprovalRequest, token: str) -> str:
 
 def decided_page(remediation: Remediation, *, approved: bool) -> str:
     """The page after an answer."""
-    about = f"Remediation {remediation.id}: policy {remediation.policy}, alert rule {remediation.rule}."
+    about = f"Remediation {remediation.id}: policy {remediation.policy}, {_cause(remediation)}."
     if not approved:
         next_up = "Nothing is done. Your answer is in the audit trail."
     elif remediation.state in ENDED:
@@ -77,7 +77,11 @@ def decided_page(remediation: Remediation, *, approved: bool) -> str:
     )
 
 
-def failure_page(problem: Problem) -> str:
+def _cause(remediation: Remediation) -> str:
+    return remediation.rule if remediation.alert_id is None else f"alert rule {remediation.rule}"
+
+
+def failure_page(problem: ProblemDetails) -> str:
     """The page instead, where something failed."""
     title, advice = _FAILURES.get(problem.status, (problem.title, ""))
     detail = "" if problem.status == 404 else f"{problem.detail[:1].upper()}{problem.detail[1:]}."

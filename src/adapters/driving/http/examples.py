@@ -2,7 +2,14 @@
 
 from typing import Any, Final
 
-from adapters.driving.http import alert_examples, detection_examples, incident_examples
+from adapters.driving.http import (
+    alert_examples,
+    cluster_examples,
+    collection_examples,
+    detection_examples,
+    drift_examples,
+    incident_examples,
+)
 
 Example = dict[str, Any] | str
 
@@ -60,6 +67,9 @@ REQUESTS: Final[dict[str, Example]] = {
     "create_tenant": {"name": "acme", "limits": {"samples_per_s": 50_000, "series_max": 100_000}},
     "put_tenant_limits": {"samples_per_s": 100_000, "samples_burst": 500_000},
     "create_key": {"tenant": "acme", "scopes": ["ingest"], "name": "web servers"},
+    **collection_examples.REQUESTS,
+    **cluster_examples.REQUESTS,
+    **drift_examples.REQUESTS,
     **detection_examples.REQUESTS,
     **incident_examples.REQUESTS,
     **alert_examples.REQUESTS,
@@ -126,6 +136,9 @@ REPLIES: Final[dict[str, Example]] = {
         "series_active": 1_250,
         "samples_available": 98_500.0,
     },
+    **collection_examples.REPLIES,
+    **cluster_examples.REPLIES,
+    **drift_examples.REPLIES,
     **detection_examples.REPLIES,
     **incident_examples.REPLIES,
     **alert_examples.REPLIES,

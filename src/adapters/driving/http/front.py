@@ -95,13 +95,14 @@ class _OneMessage:
 
 
 def _path(scope: HTTPScope) -> str:
-    """The path to route by. A slash that was sent encoded, as label names have it, stays ``%2F``."""
+    """The path to route by. A slash that was sent encoded, as label names have it, stays ``%2F``, and a percent sign
+    ``%25``, so that both can be told from what looks like them."""
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
     try:
         segments = [unquote_to_bytes(segment).decode() for segment in raw_path.split(b"/")]
     except UnicodeDecodeError:
         raise RequestError(MALFORMED_TARGET, "the path is not percent-encoded UTF-8") from None
-    path = "/".join(segment.replace("/", "%2F") for segment in segments)
+    path = "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
     if "\x00" in path:
         raise RequestError(MALFORMED_TARGET, "the path contains a NUL character")
     return path

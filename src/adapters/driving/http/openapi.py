@@ -15,29 +15,15 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from adapters.driving.http import alert_examples, examples
-from adapters.driving.http.administration import KeyBody, LimitsBody, TenantBody
-from adapters.driving.http.anomalies import MarkBody
-from adapters.driving.http.approval import FORM, HTML, AnswerForm
-from adapters.driving.http.channel_bodies import ChannelBody
-from adapters.driving.http.definitions import DefinitionBody
-from adapters.driving.http.dependencies import DependenciesBody
-from adapters.driving.http.detect import DetectBody, DetectionBacktestBody
-from adapters.driving.http.event_body import EventBatch
-from adapters.driving.http.incidents import MergeBody, SplitBody, UndoBody
+from adapters.driving.http.approval import FORM, HTML
 from adapters.driving.http.ingest_description import INGEST_PATHS, INGEST_SCHEMAS
-from adapters.driving.http.kill_switch import KillSwitchBody
+from adapters.driving.http.openapi_bodies import ALTERNATIVES, BODIES, BODY_OPTIONAL, FURTHER_STATUS
 from adapters.driving.http.openapi_checks import BODY_FIELDS, PARAMETERS
 from adapters.driving.http.openapi_words import add_words, described_types
 from adapters.driving.http.operations import TAG
-from adapters.driving.http.policies import PolicyBody
-from adapters.driving.http.problem import MEDIA_TYPE, Problem
-from adapters.driving.http.remediations import ReasonBody
+from adapters.driving.http.problem import MEDIA_TYPE, ProblemDetails
 from adapters.runtime.version import __version__
-from core.detection.plan import DetectionSettings
-from core.domain.alerts import InhibitionSpec, SilenceSpec
-from core.domain.definitions import MetricDefinition
 from core.domain.points import IngestReply
-from core.domain.rules import AlertRule
 
 Node = dict[str, Any]
 
@@ -51,6 +37,12 @@ TAGS: Final = {
     "Ingest": "Send metrics, one or a batch.",
     "Queries": "Read samples: raw, the latest, statistics, values by bucket.",
     "Definitions": "What a metric means, how it is aggregated and how long it is kept.",
+    "Sources": "Collecting from where metrics already are, on schedule and on demand; the instances that were seen.",
+    "Telemetry": "Pod metrics under standard names, whichever source they come from: the golden signals.",
+    "Capacity": "What clusters have and use: snapshots, plans, when they run out, what is left, what to ask for.",
+    "Configurations": "How workloads are configured: every change, the state at any time, what was declared.",
+    "Drift": "Where clusters have moved away from what was asked for, declared or planned.",
+    "Recommendations": "What would mend a drift, whether somebody agrees, doing it, and what it brought.",
     "Events": "What happened at a moment: error bursts, deployments, changes, anomalies. Purging what was simulated.",
     "Detection": "Looking for anomalies now, over history and on schedule; what was found, and whether it was right.",
     "Incidents": "Signals that belong together: what happened, in words, what probably caused it, the service graph.",
@@ -64,46 +56,8 @@ TAGS: Final = {
     "Operations": "Health and Sextant's own metrics.",
 }
 """In the order in which a newcomer needs them."""
-BODIES: Final[dict[str, Any]] = {
-    "create_definition": MetricDefinition,
-    "put_definition": DefinitionBody,
-    "create_tenant": TenantBody,
-    "put_tenant_limits": LimitsBody,
-    "create_key": KeyBody,
-    "post_events": EventBatch,
-    "put_dependencies": DependenciesBody,
-    "detect": DetectBody,
-    "backtest_detection": DetectionBacktestBody,
-    "put_detection_settings": DetectionSettings,
-    "mark_anomaly": MarkBody,
-    "merge_incidents": MergeBody,
-    "split_incident": SplitBody,
-    "undo_incident_change": UndoBody,
-    "create_rule": AlertRule,
-    "put_rule": AlertRule,
-    "backtest_unsaved_rule": AlertRule,
-    "create_silence": SilenceSpec,
-    "put_silence": SilenceSpec,
-    "create_inhibition": InhibitionSpec,
-    "create_channel": ChannelBody,
-    "put_channel": ChannelBody,
-    "create_policy": PolicyBody,
-    "put_policy": PolicyBody,
-    "put_kill_switch": KillSwitchBody,
-    "approve_remediation": ReasonBody,
-    "reject_remediation": ReasonBody,
-    "cancel_remediation": ReasonBody,
-    "decide_by_link": AnswerForm,
-}
-"""The types of request bodies by operation."""
-_EVENT: Final = {"$ref": "#/components/schemas/EventSpec"}
-ALTERNATIVES: Final = {"post_events": [_EVENT, {"type": "array", "items": _EVENT, "minItems": 1}]}
-"""Further shapes of request bodies by operation."""
 PAGES: Final = frozenset({"show_decision", "decide_by_link"})
 """What people see in a browser: HTML, failures too, and no key."""
-BODY_OPTIONAL: Final = frozenset(
-    {"approve_remediation", "reject_remediation", "cancel_remediation", "detect", "backtest_detection"}
-)
 SECURITY: Final = {
     "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key."),
     "apiKey": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header", description="The same."),
@@ -116,7 +70,9 @@ def openapi_json(controllers: Sequence[type[Controller]], dependencies: Mapping[
     document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     document["paths"] = deepcopy(INGEST_PATHS) | document["paths"]
     bodies = _add_schemas(document["components"]["schemas"])
-    add_words(document["components"]["schemas"], described_types(controllers, [*BODIES.values(), Problem, IngestReply]))
+    add_words(
+        document["components"]["schemas"], described_types(controllers, [*BODIES.values(), ProblemDetails, IngestReply])
+    )
     for operation in _operations(document):
         _tidy(operation)
         _add_body(operation, bodies)
@@ -150,8 +106,9 @@ def _operations(document: Node) -> Iterator[Node]:
 def _tidy(operation: Node) -> None:
     """Mends what Litestar says of its own: a 400 in its shape, null as a query's value, keys where none are needed."""
     operation["responses"].pop("400", None)
-    if operation["operationId"] == "put_definition":
-        operation["responses"]["201"] = operation["responses"]["200"]
+    if operation["operationId"] in FURTHER_STATUS:
+        known, further = FURTHER_STATUS[operation["operationId"]]
+        operation["responses"][further] = operation["responses"][known]
     if TAG in operation["tags"] or operation["operationId"] in PAGES:
         operation["security"] = []
     for parameter in operation.get("parameters", ()):
@@ -166,7 +123,7 @@ def _add_schemas(schemas: Node) -> Node:
     """Adds what is not in the handlers' signatures; returns the schemas of request bodies by operation."""
     reference = "#/components/schemas/{name}"
     bodies, ours = msgspec.json.schema_components(BODIES.values(), ref_template=reference)
-    _, further = msgspec.json.schema_components([Problem, IngestReply], ref_template=reference)
+    _, further = msgspec.json.schema_components([ProblemDetails, IngestReply], ref_template=reference)
     schemas |= {**further, **ours, **INGEST_SCHEMAS}
     for (name, field), checks in BODY_FIELDS.items():
         schemas[name]["properties"][field] |= checks
@@ -199,7 +156,7 @@ def _add_problems(operation: Node) -> None:
     if operation["operationId"] in PAGES:
         shown = {HTML: {"schema": {"type": "string"}, "examples": {"example": {"value": alert_examples.PAGE}}}}
     else:
-        problem = {"$ref": "#/components/schemas/Problem"}
+        problem = {"$ref": "#/components/schemas/ProblemDetails"}
         shown = {MEDIA_TYPE: {"schema": problem, "examples": {"example": {"value": examples.PROBLEM}}}}
     failure = {"description": "The request failed; `type` and `detail` say why.", "content": shown}
     operation["responses"].setdefault("default", failure)

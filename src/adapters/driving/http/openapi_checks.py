@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from core.detection import plan
-from core.domain import alerts, events, incidents, notifications, remediation, rules
+from core.domain import actions, alerts, drift, events, incidents, notifications, remediation, rules, source_configs
 from core.domain.definitions import RETENTION_DAYS_MAX
 from core.domain.matchers import MATCHERS_MAX
 from core.domain.series import LABEL_NAME_CHARS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_CHARS_MAX
@@ -21,7 +21,12 @@ MATCHERS: Final = {
     "items": {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_.\-/]*(=~|!~|!=|=)[^\x00]*$"},
 }
 SOME_MATCHERS: Final = {**MATCHERS, "minItems": 1}
+TIME: Final = {"format": "date-time"}
+NAME: Final = {"minLength": 1, "maxLength": 253}
+"""Of a cluster, a namespace, a workload or a pod."""
 DURATION: Final = {"pattern": "^[1-9][0-9]{0,4}(ms|s|m|h|d|w)$"}
+SOURCE_NAME: Final = {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
+DRIFT_ID: Final = {"minLength": 1, "maxLength": drift.ID_CHARS_MAX, "pattern": "^[ -.0-~]+$"}
 _ID: Final = {"minimum": 1}
 _POSITIVE: Final = {"exclusiveMinimum": 0}
 _SHARE: Final = {"exclusiveMinimum": 0, "maximum": 1}
@@ -42,6 +47,17 @@ PARAMETERS: Final[dict[tuple[str, str], Node]] = {
     ("path", "channel_id"): _ID,
     ("path", "policy_id"): _ID,
     ("path", "remediation_id"): _ID,
+    ("path", "source"): SOURCE_NAME,
+    ("path", "run_id"): _ID,
+    ("path", "instance_id"): _ID,
+    ("path", "cluster"): NAME,
+    ("path", "namespace"): NAME,
+    ("path", "workload"): NAME,
+    ("path", "pod"): NAME,
+    ("path", "drift_id"): DRIFT_ID,
+    ("path", "rec_id"): DRIFT_ID,
+    ("query", "wait"): {"pattern": "^(0|[1-9][0-9]{0,4}(ms|s|m))$"},
+    ("query", "tag"): {"pattern": "^[^:].*:.*$"},
 }
 """By place and name."""
 
@@ -112,13 +128,13 @@ BODY_FIELDS: Final[dict[tuple[str, str], Node]] = {
     ("EmailBody", "name"): _text(notifications.NAME_CHARS_MAX),
     ("EmailBody", "port"): {"minimum": 1, "maximum": 65_535},
     ("EmailBody", "to"): {"minItems": 1, "maxItems": notifications.RECIPIENTS_MAX},
-    ("PolicyBody", "name"): _text(remediation.NAME_CHARS_MAX),
+    ("PolicyBody", "name"): _text(actions.NAME_CHARS_MAX),
     ("PolicyBody", "steps"): {"minItems": 1, "maxItems": remediation.STEPS_MAX},
     ("PolicyBody", "approval_timeout"): DURATION,
     ("PolicyBody", "cooldown"): DURATION,
     ("PolicyBody", "actions_per_hour_max"): {"minimum": 1, "maximum": 1_000},
     ("PolicyBody", "actions_per_target_per_hour_max"): {"minimum": 1, "maximum": 1_000},
-    ("Step", "name"): _text(remediation.NAME_CHARS_MAX),
+    ("Step", "name"): _text(actions.NAME_CHARS_MAX),
     ("Step", "timeout"): DURATION,
     ("Step", "retries"): {"minimum": 0, "maximum": remediation.RETRIES_MAX},
     ("MetricCheck", "metric"): METRIC_NAME,
@@ -126,5 +142,55 @@ BODY_FIELDS: Final[dict[tuple[str, str], Node]] = {
     ("Verification", "within"): DURATION,
     ("Verification", "every"): DURATION,
     ("WaitAction", "duration"): DURATION,
+    ("SourceBody", "name"): SOURCE_NAME,
+    ("SourceBody", "interval"): DURATION,
+    ("SourceBody", "lookback"): DURATION,
+    ("SourceBody", "settle"): DURATION,
+    ("SourceBody", "calls_per_minute"): {"minimum": 1, "maximum": 60_000},
+    ("SourceBody", "calls_per_run_max"): {"minimum": 1, "maximum": 100_000},
+    ("SourceBody", "cost_usd_per_run_max"): {**_POSITIVE, "maximum": 1e6},
+    ("SourceUpdateBody", "name"): {"pattern": "^([a-z0-9][a-z0-9_-]{0,62})?$"},
+    ("SourceUpdateBody", "interval"): DURATION,
+    ("SourceUpdateBody", "lookback"): DURATION,
+    ("SourceUpdateBody", "settle"): DURATION,
+    ("SourceUpdateBody", "calls_per_minute"): {"minimum": 1, "maximum": 60_000},
+    ("SourceUpdateBody", "calls_per_run_max"): {"minimum": 1, "maximum": 100_000},
+    ("SourceUpdateBody", "cost_usd_per_run_max"): {**_POSITIVE, "maximum": 1e6},
+    ("CloudWatchConfig", "region"): {"pattern": "^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$"},
+    ("CloudWatchConfig", "period"): DURATION,
+    ("NewRelicConfig", "account_id"): {"minimum": 1},
+    ("NewRelicConfig", "region"): {"enum": ["us", "eu"]},
+    ("NewRelicConfig", "bucket"): DURATION,
+    ("PrometheusConfig", "step"): DURATION,
+    ("SyntheticConfig", "instances"): {"minimum": 1, "maximum": source_configs.FLEET_MAX},
+    ("SyntheticConfig", "cluster_id"): NAME,
+    ("SyntheticConfig", "step"): DURATION,
+    ("EksConfig", "cluster_id"): NAME,
+    ("CollectionRequest", "cluster_id"): NAME,
+    ("CollectionRequest", "start_time"): TIME,
+    ("CollectionRequest", "end_time"): TIME,
+    ("CollectBody", "cluster_id"): NAME,
+    ("CollectBody", "start_time"): TIME,
+    ("CollectBody", "end_time"): TIME,
+    ("CapacitySnapshot", "cluster_id"): NAME,
+    ("CapacitySnapshot", "ts"): TIME,
+    ("NodeType", "instance_type"): NAME,
+    ("ConfigChangeSpec", "cluster_id"): NAME,
+    ("ConfigChangeSpec", "namespace"): NAME,
+    ("ConfigChangeSpec", "workload"): NAME,
+    ("ConfigChangeSpec", "ts"): TIME,
+    ("ConfigBaseline", "cluster_id"): NAME,
+    ("ConfigBaseline", "namespace"): NAME,
+    ("ConfigBaseline", "workload"): NAME,
+    ("DriftSpec", "cluster_id"): NAME,
+    ("DriftSpec", "env"): NAME,
+    ("DriftSpec", "drift_id"): DRIFT_ID,
+    ("DriftSpec", "start_ts"): TIME,
+    ("DriftSpec", "end_ts"): TIME,
+    ("DriftDetectBody", "cluster_id"): NAME,
+    ("RecommendationSpec", "cluster_id"): NAME,
+    ("RecommendationSpec", "drift_id"): DRIFT_ID,
+    ("RecommendationSpec", "rec_id"): DRIFT_ID,
+    ("RecommendationSpec", "recommendation_type"): {"pattern": "^[A-Za-z0-9_]{1,64}$"},
 }
 """By schema and field."""

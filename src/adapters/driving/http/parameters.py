@@ -133,7 +133,12 @@ def metric_name(text: str) -> str:
 
 
 def label_name(text: str) -> str:
-    """The label that a path segment names; `front` leaves an encoded slash in it as it was sent."""
-    label = text.replace("%2F", "/")
+    """The label that a path segment names."""
+    label = segment_text(text)
     check_label_name(label, "label")
     return label
+
+
+def segment_text(segment: str) -> str:
+    """What was sent as a path segment, in which `front` leaves slashes and percent signs encoded."""
+    return segment.replace("%2F", "/").replace("%25", "%")

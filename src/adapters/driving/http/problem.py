@@ -28,7 +28,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:sextant:problem:"
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a client is told of a request that failed; members that do not apply are absent."""
 
     type: str
@@ -110,7 +110,7 @@ def problem_answer(error: SextantError | RequestError, request_id: str) -> Answe
         kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
         if kind.status == 401:
             headers.append((b"www-authenticate", b'Bearer realm="sextant"'))
-    problem = Problem(
+    problem = ProblemDetails(
         type=TYPE_PREFIX + kind.name,
         title=kind.title,
         status=kind.status,
@@ -129,7 +129,7 @@ def problem_answer(error: SextantError | RequestError, request_id: str) -> Answe
 def refused_answer(reply: IngestReply, request_id: str) -> Answer:
     """The reply to a request of whose metrics none was stored."""
     first = f": {reply.errors[0].field}: {reply.errors[0].reason}" if reply.errors else ""
-    problem = Problem(
+    problem = ProblemDetails(
         type=TYPE_PREFIX + ALL_REFUSED.name,
         title=ALL_REFUSED.title,
         status=ALL_REFUSED.status,
@@ -145,7 +145,7 @@ def refused_answer(reply: IngestReply, request_id: str) -> Answer:
 
 def bug_answer(request_id: str) -> Answer:
     """The reply where our own code failed; the log has the traceback under the same request id."""
-    problem = Problem(
+    problem = ProblemDetails(
         type=TYPE_PREFIX + BUG.name,
         title=BUG.title,
         status=BUG.status,
@@ -155,5 +155,5 @@ def bug_answer(request_id: str) -> Answer:
     return _answer(problem, [])
 
 
-def _answer(problem: Problem, headers: list[tuple[bytes, bytes]]) -> Answer:
+def _answer(problem: ProblemDetails, headers: list[tuple[bytes, bytes]]) -> Answer:
     return Answer(problem.status, MEDIA_TYPE.encode(), msgspec.json.encode(problem), headers)
