@@ -1,0 +1,107 @@
+"""One look at a cluster: its objects and what they use now. What cannot be listed is a problem of its own."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from adapters.driven.sources.call_budget import BudgetSpent
+from adapters.driven.sources.eks_api import ClusterLists, ListFailed, Listing
+from adapters.driven.sources.eks_configurations import WorkloadState
+from adapters.driven.sources.eks_objects import (
+    AUTOSCALERS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    NODE_METRICS,
+    NODES,
+    POD_METRICS,
+    PODS,
+    STATEFULSETS,
+    Autoscaler,
+    Node,
+    NodeUse,
+    Pod,
+    PodUse,
+    Workload,
+    read_quantity,
+)
+from core.domain.collection import Problem, ProblemKind
+from ports.driven.metric_source import SourceError
+
+WORKLOAD_KINDS: Final[Mapping[str, Listing]] = {
+    "Deployment": DEPLOYMENTS,
+    "StatefulSet": STATEFULSETS,
+    "DaemonSet": DAEMONSETS,
+}
+
+T = TypeVar("T")
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found; None where it was not asked for, or could not be listed in any of the namespaces."""
+
+    nodes: Sequence[Node] | None
+    node_uses: Sequence[NodeUse] | None
+    pods: Sequence[Pod] | None
+    pod_uses: Sequence[PodUse] | None
+    autoscalers: Sequence[Autoscaler] | None
+    workloads: Sequence[WorkloadState]
+    """As far as they could be listed."""
+    problems: Sequence[tuple[str, Problem]]
+
+
+async def look_at(lists: ClusterLists, namespaces: Sequence[str], *, pod_uses: bool) -> Cluster:
+    """The cluster as it is now, of these namespaces or all; with what each pod uses if `pod_uses`.
+
+    What nodes use is looked at where all pods are. Raises `SourceError`.
+    """
+    looking = _Looking(lists)
+    nodes = await looking.all(NODES, Node)
+    if looking.problems and looking.problems[0][1].kind is ProblemKind.UNREACHABLE:
+        # The others would be waited for as long.
+        raise SourceError(ProblemKind.UNREACHABLE, looking.problems[0][1].message)
+    pods = await looking.each(PODS, Pod, namespaces)
+    workloads: list[WorkloadState] = []
+    for kind, listing in WORKLOAD_KINDS.items():
+        found = await looking.each(listing, Workload, namespaces)
+        workloads += [WorkloadState(kind, workload) for workload in found or ()]
+    autoscalers = await looking.each(AUTOSCALERS, Autoscaler, namespaces)
+    return Cluster(
+        nodes=nodes,
+        node_uses=None if namespaces else await looking.all(NODE_METRICS, NodeUse),
+        pods=pods,
+        pod_uses=await looking.each(POD_METRICS, PodUse, namespaces) if pod_uses else None,
+        autoscalers=autoscalers,
+        workloads=workloads,
+        problems=looking.problems,
+    )
+
+
+class _Looking:
+    def __init__(self, lists: ClusterLists) -> None:
+        self._lists = lists
+        self.problems: list[tuple[str, Problem]] = []
+
+    async def all(self, listing: Listing, of: type[T]) -> Sequence[T] | None:
+        return await self._listed(listing, of, [None])
+
+    async def each(self, listing: Listing, of: type[T], namespaces: Sequence[str]) -> Sequence[T] | None:
+        """Of each namespace by itself, whose rights may differ; of all at once where none is named."""
+        return await self._listed(listing, of, namespaces or [None])
+
+    async def _listed(self, listing: Listing, of: type[T], places: Iterable[str | None]) -> Sequence[T] | None:
+        found: list[T] = []
+        answered = False
+        for place in places:
+            title = f"{listing}{f' in {place}' if place else ''}"
+            try:
+                listed = await self._lists.all(listing, place, of, read_quantity)
+            except (ListFailed, BudgetSpent) as failed:
+                self.problems.append((title, failed.problem))
+                continue
+            answered = True
+            found += listed.objects
+            if listed.unreadable:
+                message = f"{listed.unreadable} of them are not what Kubernetes documents, and are left out"
+                self.problems.append((title, Problem(kind=ProblemKind.BAD_ANSWER, message=message)))
+        return found if answered else None

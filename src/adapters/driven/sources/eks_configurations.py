@@ -1,0 +1,221 @@
+"""Configurations of workloads as documents, without what is secret.
+
+image     {"containers": {name: image}, "init_containers": {…}}
+resource  {"containers": {name: {"requests": {…}, "limits": {…}}}, "init_containers": {…}}
+runtime   {"replicas": n, "containers": {name: {"command": […], "args": […], "env": {…}, "env_from": […]}}, …}
+policy    {"autoscalers": {name: {"min_replicas": n, "max_replicas": n, "metrics": […]}}}
+
+Replicas stand there only where no autoscaler moves them: what it does is no change of configuration. A value that comes
+from a Secret is never read, only where it comes from; one that stands in the open under a name that speaks of a secret
+is masked.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from adapters.driven.actions.shown import MASK
+from adapters.driven.sources.eks_objects import (
+    Autoscaler,
+    Container,
+    EnvFrom,
+    EnvVar,
+    Metadata,
+    TemplateContainer,
+    Workload,
+)
+from core.domain.configurations import (
+    TEXT_CHARS_MAX,
+    ConfigKind,
+    Document,
+    ObservedConfiguration,
+    check_actor,
+    check_document,
+)
+from core.domain.errors import InvalidInput
+from core.domain.names import check_cluster_id
+
+_SECRET_NAME: Final = re.compile(
+    r"passw(or)?d|passphrase|secret|token|credential|(api|access|private|signing)[_-]?key"
+    r"|(^|[_-])(pass|pwd|auth|dsn)([_-]|$)",
+    re.ASCII | re.IGNORECASE,
+)
+_SECRET_ARGUMENT: Final = re.compile(r"(?P<name>--?[A-Za-z0-9._-]+)(?P<between>[= ])(?P<value>.+)\Z", re.DOTALL)
+_ASSIGNMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<value>[^\s;&]+)", re.ASCII)
+_URL_PASSWORD: Final = re.compile(r"(?P<before>[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*:)[^@/\s]+@")
+
+
+class WorkloadState(msgspec.Struct, frozen=True):
+    """A workload, and of which kind it is."""
+
+    kind: str
+    workload: Workload
+
+
+def observed(
+    cluster_id: str, workloads: Iterable[WorkloadState], autoscalers: Sequence[Autoscaler] | None
+) -> tuple[Sequence[ObservedConfiguration], int]:
+    """The configurations, and how many cannot be recorded; `autoscalers` None where they could not be read."""
+    scaled: dict[tuple[str, str, str], list[Autoscaler]] = {}
+    for autoscaler in autoscalers or ():
+        target = autoscaler.spec.scale_target_ref
+        scaled.setdefault((autoscaler.metadata.namespace, target.kind, target.name), []).append(autoscaler)
+    found: dict[tuple[str, str, ConfigKind], ObservedConfiguration] = {}
+    refused = 0
+    for state in workloads:
+        metadata = state.workload.metadata
+        mine = scaled.get((metadata.namespace, state.kind, metadata.name), [])
+        for configuration in _of_workload(cluster_id, state, mine, scaling_known=autoscalers is not None):
+            # A StatefulSet may have the name of a Deployment; the two would overwrite each other in each run.
+            key = (configuration.namespace, configuration.workload, configuration.kind)
+            if key in found:
+                name = f"{state.kind.lower()}/{configuration.workload}"
+                configuration = msgspec.structs.replace(configuration, workload=name)
+                key = (configuration.namespace, name, configuration.kind)
+            try:
+                _check(configuration)
+            except InvalidInput:
+                refused += 1
+            else:
+                found[key] = configuration
+    return list(found.values()), refused
+
+
+def _of_workload(
+    cluster_id: str, state: WorkloadState, autoscalers: Sequence[Autoscaler], *, scaling_known: bool
+) -> Iterable[ObservedConfiguration]:
+    workload = state.workload
+    replicas = workload.spec.replicas if scaling_known and not autoscalers else None
+    runtime: Document = {} if replicas is None else {"replicas": replicas}
+    documents = {
+        ConfigKind.IMAGE: _by_container(workload, lambda container: container.image),
+        ConfigKind.RESOURCE: _by_container(workload, lambda container: msgspec.to_builtins(container.resources)),
+        ConfigKind.RUNTIME: {**runtime, **_by_container(workload, _runtime)},
+    }
+    actor, changed_at = _last_change(workload.metadata, with_scaling=replicas is not None)
+    for kind, document in documents.items():
+        yield _observed(cluster_id, workload.metadata, kind, document, actor, changed_at)
+    if scaling_known:
+        policy = {
+            each.metadata.name: {
+                "min_replicas": each.spec.min_replicas,
+                "max_replicas": each.spec.max_replicas,
+                "metrics": each.spec.metrics,
+            }
+            for each in sorted(autoscalers, key=lambda each: each.metadata.name)
+        }
+        changes = [_last_change(each.metadata, with_scaling=False) for each in autoscalers]
+        actor, changed_at = max(changes, key=_when, default=(None, None))
+        yield _observed(cluster_id, workload.metadata, ConfigKind.POLICY, {"autoscalers": policy}, actor, changed_at)
+
+
+def _by_container(workload: Workload, value: "_ValueOf") -> Document:
+    template = workload.spec.template.spec
+    document: Document = {"containers": {each.name: value(each) for each in template.containers}}
+    if template.init_containers:
+        document["init_containers"] = {each.name: value(each) for each in template.init_containers}
+    return document
+
+
+def _runtime(container: Container) -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    if container.command:
+        found["command"] = masked_arguments(container.command)
+    if container.args:
+        found["args"] = masked_arguments(container.args)
+    if container.env:
+        found["env"] = {each.name: _value(each) for each in container.env}
+    if container.env_from:
+        found["env_from"] = [_origin(each) for each in container.env_from]
+    return found
+
+
+def masked_arguments(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command; what follows the name of a secret, and passwords in addresses, are masked."""
+    shown: list[str] = []
+    secret_follows = False
+    for argument in arguments:
+        named = _SECRET_ARGUMENT.match(argument)
+        if secret_follows and not argument.startswith("-"):
+            shown.append(MASK)
+        elif named is not None and _SECRET_NAME.search(named["name"]):
+            shown.append(f"{named['name']}{named['between']}{MASK}")
+        else:
+            shown.append(masked_text(argument))
+        secret_follows = argument.startswith("-") and named is None and bool(_SECRET_NAME.search(argument))
+    return shown
+
+
+def masked_text(text: str) -> str:
+    """The text with passwords in addresses masked, and what is assigned to names of secrets, as in a shell command."""
+    return _ASSIGNMENT.sub(_masked_assignment, _URL_PASSWORD.sub(rf"\g<before>{MASK}@", text))
+
+
+def _masked_assignment(assignment: re.Match[str]) -> str:
+    return f"{assignment['name']}={MASK}" if _SECRET_NAME.search(assignment["name"]) else assignment[0]
+
+
+def _value(variable: EnvVar) -> Any:
+    source = variable.value_from
+    if source is None:
+        return MASK if variable.value and _SECRET_NAME.search(variable.name) else masked_text(variable.value)
+    for kind, reference in (("secret", source.secret_key_ref), ("config_map", source.config_map_key_ref)):
+        if reference is not None:
+            return {"from": f"{kind} {reference.name}", "key": reference.key}
+    field = source.field_ref or source.resource_field_ref
+    return {"from": "field", "key": field.field_path or field.resource} if field is not None else {"from": "elsewhere"}
+
+
+def _origin(origin: EnvFrom) -> str:
+    kind, reference = ("secret", origin.secret_ref) if origin.secret_ref else ("config_map", origin.config_map_ref)
+    name = reference.name if reference is not None else ""
+    return f"{kind} {name}{f' as {origin.prefix}*' if origin.prefix else ''}"
+
+
+def _last_change(metadata: Metadata, *, with_scaling: bool) -> tuple[str | None, datetime | None]:
+    """Who changed the object's spec last, and when, as far as its managed fields tell."""
+    subresources = ("", "scale") if with_scaling else ("",)
+    changes = [
+        (each.manager or None, each.time)
+        for each in metadata.managed_fields
+        if each.subresource in subresources and "f:spec" in each.fields
+    ]
+    return max(changes, key=_when, default=(None, None))
+
+
+def _when(change: tuple[str | None, datetime | None]) -> float:
+    return change[1].timestamp() if change[1] is not None and change[1].tzinfo is not None else 0.0
+
+
+def _observed(
+    cluster_id: str,
+    metadata: Metadata,
+    kind: ConfigKind,
+    document: Document,
+    actor: str | None,
+    changed_at: datetime | None,
+) -> ObservedConfiguration:
+    return ObservedConfiguration(
+        cluster_id=cluster_id,
+        namespace=metadata.namespace,
+        workload=metadata.name,
+        kind=kind,
+        document=document,
+        actor=None if actor is None else actor[:TEXT_CHARS_MAX],
+        changed_at=changed_at,
+    )
+
+
+def _check(configuration: ObservedConfiguration) -> None:
+    check_cluster_id("namespace", configuration.namespace)
+    check_cluster_id("workload", configuration.workload)
+    check_document("document", configuration.document)
+    if configuration.actor is not None:
+        check_actor("actor", configuration.actor)
+
+
+class _ValueOf(Protocol):
+    def __call__(self, container: TemplateContainer, /) -> Any: ...
