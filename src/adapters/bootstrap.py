@@ -13,16 +13,22 @@ import msgspec
 from adapters.driven.postgres.action_limits import PostgresActionLimits
 from adapters.driven.postgres.alerts import PostgresAlertStore
 from adapters.driven.postgres.audit import PostgresAuditLog
+from adapters.driven.postgres.capacity import PostgresCapacityStore
 from adapters.driven.postgres.catalog import PostgresSeriesCatalog
 from adapters.driven.postgres.channels import PostgresChannelStore
+from adapters.driven.postgres.collection_runs import PostgresCollectionRunStore
+from adapters.driven.postgres.collection_work import PostgresCollectionWorkStore
+from adapters.driven.postgres.configurations import PostgresConfigStore
 from adapters.driven.postgres.database import Database, Role, open_database
 from adapters.driven.postgres.dependencies import PostgresDependencyStore
 from adapters.driven.postgres.detection import PostgresDetectionStore
 from adapters.driven.postgres.detection_runs import PostgresDetectionRuns
+from adapters.driven.postgres.drift import PostgresDriftSchedule, PostgresDriftStore
 from adapters.driven.postgres.evaluation import PostgresEvaluationStore
 from adapters.driven.postgres.events import PostgresEventStore
 from adapters.driven.postgres.incident_work import PostgresIncidentWork
 from adapters.driven.postgres.incidents import PostgresIncidentStore
+from adapters.driven.postgres.instances import PostgresInstanceStore
 from adapters.driven.postgres.journal import JournalBounds, PostgresConsumers, PostgresJournal
 from adapters.driven.postgres.keeping import PostgresKeeping
 from adapters.driven.postgres.migration_files import MigrationReport, migration_files, migrations_directory
@@ -31,10 +37,12 @@ from adapters.driven.postgres.notifications import PostgresNotificationStore
 from adapters.driven.postgres.policies import PostgresPolicyStore
 from adapters.driven.postgres.probe import PostgresProbe
 from adapters.driven.postgres.reader import PostgresSampleReader
+from adapters.driven.postgres.recommendations import PostgresRecommendationStore
 from adapters.driven.postgres.remediations import PostgresRemediationOutbox, PostgresRemediationStore
 from adapters.driven.postgres.rules import PostgresRuleStore
 from adapters.driven.postgres.server_secrets import PostgresServerSecrets
 from adapters.driven.postgres.silences import PostgresSilenceStore
+from adapters.driven.postgres.sources import PostgresSourceStore
 from adapters.driven.postgres.synthetic import PostgresSyntheticPurger, PostgresSyntheticStore
 from adapters.driven.postgres.tenants import PostgresDefinitionStore, PostgresKeyStore, PostgresTenantStore
 from adapters.driven.temporal.engine import workflow_engine
@@ -44,6 +52,7 @@ from adapters.driven.timescale.synthetic import TimescaleSyntheticPurger
 from adapters.runtime.clock import SystemClock
 from adapters.runtime.outbound import OutboundClient
 from adapters.runtime.pause import AsyncioPause
+from adapters.runtime.sealing import FernetSealing
 from adapters.runtime.settings import Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
 from core.domain.tenants import Limits
@@ -52,22 +61,32 @@ from core.services.alerting import AlertService, RuleService
 from core.services.audit import AuditService
 from core.services.authentication import AuthenticationService
 from core.services.backtest import BacktestService
+from core.services.capacity import CapacityService
 from core.services.channels import ChannelService
+from core.services.configurations import ConfigurationService
 from core.services.detection import DetectionService
+from core.services.drift import DriftService
+from core.services.drift_looking import DriftLooking
 from core.services.events import EventService
 from core.services.health import HealthService
 from core.services.incidents import IncidentService
 from core.services.ingest import IngestService
 from core.services.policies import Policies
 from core.services.query import QueryService
+from core.services.recommendations import RecommendationService
 from core.services.remediation import RemediationService
 from core.services.remediation_policies import PolicyService
 from core.services.silences import SilenceService
+from core.services.sources import SourceService
+from core.services.telemetry import TelemetryService
+from core.services.telemetry_reading import TelemetryReading
 from ports.driven.alerting_store import AlertStore, ChannelStore, RuleStore, SilenceStore
 from ports.driven.audit_log import AuditLog
 from ports.driven.clock import Clock
+from ports.driven.cluster_store import CapacityStore, ConfigStore
 from ports.driven.definition_store import DefinitionStore
 from ports.driven.detection_store import DetectionRuns, DetectionStore
+from ports.driven.drift_store import DriftSchedule, DriftStore, RecommendationStore
 from ports.driven.evaluation_store import EvaluationStore
 from ports.driven.event_store import DependencyStore, EventStore
 from ports.driven.incident_store import IncidentStore, IncidentWork
@@ -79,6 +98,7 @@ from ports.driven.remediation_store import ActionLimits, PolicyStore, Remediatio
 from ports.driven.sample_reader import SampleReader
 from ports.driven.series_catalog import SeriesCatalog
 from ports.driven.server_secrets import ServerSecrets
+from ports.driven.source_store import CollectionRunStore, CollectionWorkStore, InstanceStore, SourceStore
 from ports.driven.synthetic_store import SyntheticPurger, SyntheticStore
 from ports.driven.tenant_store import KeyStore, TenantStore
 from ports.driving.services import Services
@@ -120,6 +140,15 @@ class Storage(msgspec.Struct, frozen=True, eq=False):
     detection_runs: DetectionRuns
     incidents: IncidentStore
     incident_work: IncidentWork
+    capacity: CapacityStore
+    configurations: ConfigStore
+    drift: DriftStore
+    drift_schedule: DriftSchedule
+    recommendations: RecommendationStore
+    sources: SourceStore
+    collection_runs: CollectionRunStore
+    collection_work: CollectionWorkStore
+    instances: InstanceStore
     clock: Clock
 
 
@@ -183,6 +212,15 @@ async def open_storage(
                 detection_runs=PostgresDetectionRuns(database),
                 incidents=PostgresIncidentStore(database),
                 incident_work=PostgresIncidentWork(database),
+                capacity=PostgresCapacityStore(database),
+                configurations=PostgresConfigStore(database),
+                drift=PostgresDriftStore(database),
+                drift_schedule=PostgresDriftSchedule(database),
+                recommendations=PostgresRecommendationStore(database),
+                sources=PostgresSourceStore(database),
+                collection_runs=PostgresCollectionRunStore(database),
+                collection_work=PostgresCollectionWorkStore(database),
+                instances=PostgresInstanceStore(database),
                 clock=now,
             )
         finally:
@@ -197,6 +235,7 @@ def open_services(settings: Settings, storage: Storage, telemetry: PrometheusTel
     authentication = AuthenticationService(storage.keys, storage.clock)
     clock, audit, guard = storage.clock, storage.audit_log, outbound_client(settings)
     engine = workflow_engine(settings.temporal)
+    reading = TelemetryReading(storage.reader, policies, clock)
     backtests = BacktestService(storage.reader, storage.channels, storage.silences, policies, clock)
     return Services(
         authentication=authentication,
@@ -250,6 +289,38 @@ def open_services(settings: Settings, storage: Storage, telemetry: PrometheusTel
             AsyncioPause(),
         ),
         incidents=IncidentService(storage.incidents, audit, clock),
+        sources=SourceService(
+            storage.sources,
+            storage.collection_runs,
+            storage.instances,
+            FernetSealing(settings),
+            guard,
+            audit,
+            clock,
+            AsyncioPause(),
+            trusted=settings.worker.tenants,
+            environment=settings.vendors.sources,
+        ),
+        telemetry=TelemetryService(reading, storage.reader, storage.capacity),
+        capacity=CapacityService(storage.capacity, reading, audit, clock),
+        configurations=ConfigurationService(
+            storage.configurations, audit, clock, future_skew_s=settings.ingest.future_skew_s
+        ),
+        drift=DriftService(
+            storage.drift,
+            DriftLooking(storage.drift, storage.capacity, storage.configurations, reading, clock, AsyncioPause()),
+            audit,
+            clock,
+        ),
+        recommendations=RecommendationService(
+            storage.recommendations,
+            storage.drift,
+            storage.remediations,
+            reading,
+            storage.capacity,
+            audit,
+            clock,
+        ),
     )
 
 

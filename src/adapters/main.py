@@ -14,26 +14,34 @@ from adapters.driving.cli.agent import agent
 from adapters.driving.cli.alerts import alerts_app
 from adapters.driving.cli.anomalies import anomalies_app
 from adapters.driving.cli.audit import audit_app
+from adapters.driving.cli.capacity import capacity_app
+from adapters.driving.cli.collect import collect
+from adapters.driving.cli.config_history import config_app
 from adapters.driving.cli.configuration import settings_in_force
 from adapters.driving.cli.demo import demo
 from adapters.driving.cli.dependencies import dependencies_app
 from adapters.driving.cli.detect import detect
 from adapters.driving.cli.detection import detection_app
+from adapters.driving.cli.drift import drift_app
 from adapters.driving.cli.events import events_app
 from adapters.driving.cli.explain import explain
 from adapters.driving.cli.incidents import incidents_app
+from adapters.driving.cli.instances import instances_app
 from adapters.driving.cli.keep import keep
 from adapters.driving.cli.key import key_app
 from adapters.driving.cli.migrate import migrate
 from adapters.driving.cli.output import CommandError, write_error
 from adapters.driving.cli.program import AsgiApp, Migrated, Operator, RemediationStatus
 from adapters.driving.cli.purge import purge
+from adapters.driving.cli.recommendations import recommendations_app
 from adapters.driving.cli.remediations import remediations_app
 from adapters.driving.cli.replay import replay
 from adapters.driving.cli.rules import rules_app
 from adapters.driving.cli.serve import serve
 from adapters.driving.cli.simulate import simulate
+from adapters.driving.cli.sources import sources_app
 from adapters.driving.cli.status import status
+from adapters.driving.cli.telemetry import telemetry_app
 from adapters.driving.cli.tenant import tenant_app
 from adapters.driving.cli.worker import worker
 from adapters.runtime.settings import Settings, SettingsError, load_settings
@@ -43,8 +51,8 @@ from core.domain.errors import SextantError
 if TYPE_CHECKING:
     from ports.driven.keeping import StorageStatus
 
-HELP: Final = """Sextant keeps metrics in PostgreSQL or TimescaleDB, answers queries over them, alerts, repairs, and
-finds and explains what no rule sees.
+HELP: Final = """Sextant keeps metrics in PostgreSQL or TimescaleDB, collects them from where they are, answers queries
+over them, alerts, repairs, and finds and explains what no rule sees.
 
 `sextant serve` is all it takes to begin; every command has a `--help`. Settings come from the
 environment, SEXTANT_*: `sextant settings` lists them.
@@ -158,6 +166,12 @@ class SextantProgram:
 
         await run_detection(settings, stop)
 
+    async def collect(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Collects from metric sources until `stop`."""
+        from adapters.background import run_collection
+
+        await run_collection(settings, stop)
+
     async def work(self, settings: Settings, stop: asyncio.Event) -> None:
         """Starts and carries out remediations until `stop`."""
         from adapters.background import run_worker
@@ -172,6 +186,14 @@ def command_line() -> App:
     app.command(demo)
     app.command(agent)
     app.command(replay)
+    app.command(collect)
+    app.command(sources_app())
+    app.command(instances_app())
+    app.command(telemetry_app())
+    app.command(capacity_app())
+    app.command(config_app())
+    app.command(drift_app())
+    app.command(recommendations_app())
     app.command(detect)
     app.command(detection_app())
     app.command(anomalies_app())

@@ -6,6 +6,7 @@ directory. Whoever has the database alone, or a backup of it, cannot read what w
 
 import base64
 import errno
+import hmac
 import os
 import secrets
 import time
@@ -29,7 +30,7 @@ KEY_CHARS_MIN: Final = 32
 """As many as 24 random bytes have in base64: a key is not a password."""
 WRITTEN_WITHIN_S: Final = 2.0
 """Another process that has just made the file writes its one line in much less."""
-_CONTEXT: Final = b"sextant credentials of metric sources"
+_CONTEXT: Final = b"sextant metric sources: "
 _decoder = msgspec.json.Decoder(dict[str, str])
 
 
@@ -53,6 +54,10 @@ class FernetSealing:
         """See `Sealing.seal`."""
         return self._fernet.encrypt(msgspec.json.encode(dict(secrets)))
 
+    def fingerprint(self, told: bytes) -> str:
+        """See `Sealing.fingerprint`; by the first key."""
+        return hmac.digest(_derived(self._keys[0], b"fingerprints"), told, "sha256").hex()
+
     def unseal(self, sealed: bytes) -> Mapping[str, str]:
         """See `Sealing.unseal`."""
         try:
@@ -65,17 +70,21 @@ class FernetSealing:
 
     @cached_property
     def _fernet(self) -> MultiFernet:
-        """The first key seals, all unseal; raises `Unavailable` where the data directory's cannot be kept."""
-        keys = self._given
-        if not keys:
-            try:
-                keys = [_kept_key(self._path)]
-            except OSError as error:
-                raise Unavailable(
-                    f"cannot keep the key that encrypts credentials in {self._path}: {error.strerror}; "
-                    "or set SEXTANT_COLLECTION_KEYS"
-                ) from error
-        return MultiFernet([Fernet(_derived(key)) for key in keys])
+        """The first key seals, all unseal."""
+        return MultiFernet([Fernet(base64.urlsafe_b64encode(_derived(key, b"credentials"))) for key in self._keys])
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        """Raises `Unavailable` where the data directory's cannot be kept."""
+        if self._given:
+            return self._given
+        try:
+            return [_kept_key(self._path)]
+        except OSError as error:
+            raise Unavailable(
+                f"cannot keep the key that encrypts credentials in {self._path}: {error.strerror}; "
+                "or set SEXTANT_COLLECTION_KEYS"
+            ) from error
 
 
 def _kept_key(path: Path) -> str:
@@ -91,5 +100,5 @@ def _kept_key(path: Path) -> str:
     return key
 
 
-def _derived(key: str) -> bytes:
-    return base64.urlsafe_b64encode(HKDF(SHA256(), length=32, salt=None, info=_CONTEXT).derive(key.encode()))
+def _derived(key: str, use: bytes) -> bytes:
+    return HKDF(SHA256(), length=32, salt=None, info=_CONTEXT + use).derive(key.encode())

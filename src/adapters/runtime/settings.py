@@ -170,7 +170,9 @@ class CollectionSettings(Section, frozen=True, kw_only=True):
     enabled: Annotated[bool, Meta(description="Collect from metric sources here; several servers share the work.")] = (
         True
     )
-    concurrency: Annotated[int, Meta(ge=1, le=32, description="Runs that collect at once, per process.")] = 2
+    concurrency: Annotated[
+        int, Meta(ge=1, le=32, description="Runs that collect at once, per process; of one tenant up to three.")
+    ] = 6
     keys: Annotated[
         Secret,
         Meta(
@@ -215,8 +217,11 @@ class TemporalSettings(Section, frozen=True, kw_only=True):
 
 
 class WorkerSettings(Section, frozen=True, kw_only=True):
-    """What remediation may use on the worker's machine."""
+    """Carrying out remediations, and what they may use on the worker's machine."""
 
+    enabled: Annotated[
+        bool, Meta(description="Carry out remediations here; `sextant worker` does so whatever this says.")
+    ] = True
     concurrency: Annotated[int, Meta(ge=1, le=1_000, description="Actions that run at once, per process.")] = 20
     commands: Annotated[
         Commands, Meta(description="Programs that remediation may run, by the names that policies use.")

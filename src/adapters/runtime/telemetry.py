@@ -106,6 +106,21 @@ class PrometheusTelemetry:
             "Fingerprints above the alert risk at the end of runs.",
             registry=registry,
         )
+        self._collection_runs = Counter(
+            "sextant_collection_runs",
+            "Runs of metric sources that ended, by kind and state.",
+            ["kind", "state"],
+            registry=registry,
+        )
+        self._collection_samples = Counter(
+            "sextant_collection_samples",
+            "Samples fetched from metric sources, by kind, and what became of them.",
+            ["kind", "result"],
+            registry=registry,
+        )
+        self._collection_seconds = Histogram(
+            "sextant_collection_run_seconds", "Time of one run.", ["kind"], registry=registry, buckets=_RUN_SECONDS
+        )
         self._query_seconds = Histogram(
             "sextant_query_seconds", "Time of one query, by kind.", ["kind"], registry=registry, buckets=_QUERY_SECONDS
         )
@@ -192,6 +207,15 @@ class PrometheusTelemetry:
     def detection_risks_published(self, risks: int) -> None:
         """So many fingerprints of a tenant were above the alert risk at the end of a run."""
         self._risks_published.inc(risks)
+
+    def collection_run(
+        self, *, kind: str, state: str, fetched: int, stored: int, revised: int, refused: int, took_s: float
+    ) -> None:
+        """One run of a metric source of that kind ended."""
+        self._collection_runs.labels(kind, state).inc()
+        for result, count in (("fetched", fetched), ("stored", stored), ("revised", revised), ("refused", refused)):
+            self._collection_samples.labels(kind, result).inc(count)
+        self._collection_seconds.labels(kind).observe(took_s)
 
     def exposition(self) -> bytes:
         """All metrics as text; of all processes where they share a directory."""

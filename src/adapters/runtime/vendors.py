@@ -12,7 +12,7 @@ import msgspec
 from adapters.runtime.environment import FILE_SUFFIX, secret_text
 from core.domain.collection import OneOffSource
 from core.domain.errors import InvalidInput
-from core.domain.sources import (
+from core.domain.source_configs import (
     CloudWatchConfig,
     DatadogConfig,
     EksConfig,
@@ -22,8 +22,8 @@ from core.domain.sources import (
     SourceConfig,
     SourceKind,
     check_config,
-    check_credentials,
 )
+from core.domain.sources import check_credentials
 
 EKS_CLUSTER_DEFAULT: Final = "default"
 """What the cluster is called where ``EKS_CLUSTER_ID`` does not say."""
@@ -53,7 +53,7 @@ def read_vendors(environ: Mapping[str, str]) -> Vendors:
             if config is None:
                 continue
             check_config(config)
-            credentials = _credentials(kind, environ)
+            credentials = credentials_of(kind, environ)
             check_credentials(kind, credentials)
             sources[kind] = OneOffSource(config=config, credentials=credentials)
         except InvalidInput as error:
@@ -104,7 +104,8 @@ def variable_of(kind: SourceKind, field: str) -> str:
     return known.get(kind, {}).get(name, field)
 
 
-def _credentials(kind: SourceKind, environ: Mapping[str, str]) -> dict[str, str]:
+def credentials_of(kind: SourceKind, environ: Mapping[str, str]) -> dict[str, str]:
+    """The credentials that `environ` holds for a kind, if any; raises ValueError with a line for a person."""
     found = {name: secret_text(variable, environ) for name, variable in SECRETS.get(kind, {}).items()}
     return {name: text for name, text in found.items() if text is not None}
 

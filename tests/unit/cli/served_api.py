@@ -28,7 +28,7 @@ class ServedApi:
     """A server of one tenant, and what tests write behind its back."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, store: Store) -> None:
-        self._loop = loop
+        self.loop = loop
         assert isinstance(store.place, MemoryDatabase)
         self.store = store
         self.database = store.place
@@ -40,7 +40,7 @@ class ServedApi:
 
     def within(self, work: Coroutine[Any, Any, T]) -> T:
         """Does `work` in the server's event loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
 
     def new_key(self, *scopes: Scope) -> str:
         """A key of the tenant with these scopes."""

@@ -1,10 +1,11 @@
 """What the demo says first."""
 
-import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from adapters.driving.cli.client import Target
 from adapters.driving.cli.demo_introduction import introduction, queries
@@ -30,13 +31,11 @@ def test_every_query_can_be_pasted() -> None:
     assert "label=mode=~user|system|idle" in commands[1]
 
 
-def test_a_shell_finds_this_server_afterwards() -> None:
+def test_a_shell_finds_this_server_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """URL, key and program, whatever the paths are."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
     export = next(line for line in said().splitlines() if line.startswith("  export "))
-    environment = {**os.environ, "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
-        ["sh", "-c", f"{export}; env"], env=environment, capture_output=True, text=True, check=True, timeout=10
-    )
+    done = subprocess.run(["sh", "-c", f"{export}; env"], capture_output=True, text=True, check=True, timeout=10)
     known = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     assert known["SEXTANT_AGENT_URL"] == TARGET.url
     assert known["SEXTANT_AGENT_KEY_FILE"] == str(DATA_DIR / "admin.key")

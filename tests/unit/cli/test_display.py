@@ -76,3 +76,19 @@ def test_a_table_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "\x1b[31mfiring" in shown
     assert "mcritical" not in shown, "only our own words are coloured"
     assert max(len(clean(line)) for line in shown.splitlines()) <= 80
+
+
+def test_no_column_vanishes_where_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then all wrap: what does not fit is on the next line."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    columns = ("first", "second", "third", "labels")
+    write_rows(columns, [("a" * 30, "b" * 30, "c" * 30, "d" * 30)], wide=("labels",))
+    shown = capsys.readouterr().out
+    assert max(len(clean(line)) for line in shown.splitlines()) <= 80
+    head, *body = shown.splitlines()
+    assert head.split() == list(columns)
+    assert [sum(line.count(letter) for line in body) for letter in "abcd"] == [30] * 4

@@ -7,8 +7,9 @@ from typing import cast
 import msgspec
 
 from adapters.driven.memory.alert_tables import AlertRow
+from core.domain.actions import HttpAction
 from core.domain.audit import AuditKind, AuditRecord
-from core.domain.remediation import HttpAction, RemediationPolicy, RemediationState, Risk, Step
+from core.domain.remediation import RemediationPolicy, RemediationState, Risk, Step
 from core.domain.tenants import Scope
 from ports.driven.evaluation_store import Target
 from tests.support.remediation_rows import insert_remediation
@@ -65,6 +66,20 @@ def test_one_shows_what_would_be_done_and_what_was_said(api: ServedApi, sextant:
     assert timeline[2:] == ["status: 200", "answer: done", "headers.A: b"]
     shown = json.loads(sextant("remediations", "show", str(remediation_id), "--json"))
     assert shown["policy_as_it_was"]["steps"][0]["name"] == "poke"
+
+
+def test_one_of_a_recommendation_names_it(api: ServedApi, sextant: Commands) -> None:
+    """There is no alert: texts that would need one stand as they are written."""
+    remediation_id = remediation(api)
+    row = api.database.remediations[remediation_id]
+    row.remediation = msgspec.structs.replace(row.remediation, alert_id=None, recommendation="rec-7")
+    printed = sextant("remediations", "show", str(remediation_id))
+    assert "recommendation  rec-7" in printed
+    assert "Send POST https://h.example/{{ labels.host }} (" in printed
+    listed = sextant("remediations", "list").splitlines()
+    assert listed[1].split()[:2] == [str(remediation_id), "awaiting_approval"]
+    row.remediation = msgspec.structs.replace(row.remediation, state=RemediationState.WAITING)
+    assert "of recommendation rec-7" in sextant("remediations", "cancel", str(remediation_id))
 
 
 def test_without_temporal_an_answer_is_refused_in_a_line(api: ServedApi, sextant: Commands) -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from adapters.driving.cli.rule_document import RuleDocument, dump_document, parse_document, read_document
 from adapters.driving.cli.yaml_source import DEPTH_MAX, SIZE_BYTES_MAX, DocumentError, dump_yaml, parse_yaml
+from core.domain.actions import AnnotateAction, HttpAction
 from core.domain.definitions import Aggregation
-from core.domain.remediation import AnnotateAction, HttpAction, MetricCheck, RemediationPolicy, Step, Verification
+from core.domain.remediation import MetricCheck, RemediationPolicy, Step, Verification
 from core.domain.rules import AlertRule, Condition, NoData
 
 POLICY = RemediationPolicy(

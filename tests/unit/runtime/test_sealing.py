@@ -37,6 +37,13 @@ def test_keys_are_rotated_by_putting_the_new_one_first(tmp_path: Path) -> None:
     assert not (tmp_path / KEY_FILE).exists()
 
 
+def test_a_fingerprint_is_of_the_key_as_well(tmp_path: Path) -> None:
+    """Whoever has the database alone cannot try out passwords."""
+    assert sealing(tmp_path, OLD).fingerprint(b"told") == sealing(tmp_path, f"{OLD},{NEW}").fingerprint(b"told")
+    assert sealing(tmp_path, OLD).fingerprint(b"told") != sealing(tmp_path, NEW).fingerprint(b"told")
+    assert sealing(tmp_path, OLD).fingerprint(b"told") != sealing(tmp_path, OLD).fingerprint(b"other")
+
+
 def test_a_changed_text_is_refused(tmp_path: Path) -> None:
     """It is authenticated, not only encrypted."""
     own = sealing(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.runtime.settings import load_settings
 from adapters.runtime.vendors import read_vendors
-from core.domain.sources import CloudWatchConfig, DatadogConfig, EksConfig, NewRelicConfig, SourceKind
+from core.domain.source_configs import CloudWatchConfig, DatadogConfig, EksConfig, NewRelicConfig, SourceKind
 
 
 def test_each_vendor_is_read_from_its_own_variables(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
 ALERTS_NICENESS: Final = 5
 """Where all processors are busy a request is answered first: evaluation takes a third of what others get, and what it
 takes later it takes in larger rounds, which cost less."""
+COLLECTION_NICENESS: Final = 5
+"""What vendors were asked for can wait for what agents send."""
 DETECTION_NICENESS: Final = 10
 """Detection computes for seconds at a time and nobody waits for it: alerts by rules go before it, too."""
 
@@ -33,6 +35,12 @@ def detect_in_child(program: Program, settings: Settings, parent_pid: int) -> No
     """The process that runs scheduled detection and makes incidents."""
     os.nice(DETECTION_NICENESS)
     _in_child("detect", program.detect, settings, parent_pid)
+
+
+def collect_in_child(program: Program, settings: Settings, parent_pid: int) -> None:
+    """The process that collects from metric sources."""
+    os.nice(COLLECTION_NICENESS)
+    _in_child("collect", program.collect, settings, parent_pid)
 
 
 def work_in_child(program: Program, settings: Settings, parent_pid: int) -> None:

@@ -71,8 +71,9 @@ Try:
 
 {asked}
 
-  # After this, `sextant` commands in another terminal ask this server
+  # After this, `sextant` commands in another terminal ask this server; here a made-up cluster that drifts
   {_export(target, data_dir)}
+  sextant collect synthetic && sextant telemetry golden demo && sextant drift find demo
 
 Watch: the cloud machine gets busy now. An alert fires, and its remediation says in a dry run what it would do.
 Beside it two hosts are simulated, one of which is ill: detection finds out how, and an incident tells it in words.

@@ -32,6 +32,9 @@ STYLED_COLUMNS: Final = frozenset({"state", "severity"})
 """The columns of tables that hold such words; elsewhere people choose the words."""
 CELL_CHARS_MAX: Final = 300
 """Of one cell of a table; `show` and --json have all of it."""
+COLUMN_GAP: Final = 2
+WIDE_MIN: Final = 10
+"""A column that wraps has at least so many characters, or all columns wrap."""
 WIDTH_MIN: Final = 40
 """Narrower terminals wrap by themselves."""
 
@@ -115,7 +118,8 @@ def present() -> datetime:
 
 
 def write_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, wide: Collection[str]) -> None:
-    """Prints a table that fits a terminal: `wide` columns wrap, others never. Piped, bare columns in full.
+    """Prints a table that fits a terminal: `wide` columns wrap, others only where there is no room. Piped, bare columns
+    in full.
 
     Cells may hold anything: they are made safe here. Words of `STYLES` are coloured on a terminal.
     """
@@ -134,13 +138,20 @@ def _write_terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], wide:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    console = Console(highlight=False)
+    rigid = sum(
+        max(len(column), *(len(row[place]) for row in rows), 0) + COLUMN_GAP
+        for place, column in enumerate(columns)
+        if column not in wide
+    )
+    roomy = rigid + len(wide) * WIDE_MIN <= console.width  # else rich leaves the wide columns out
+    table = Table(box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))
     for column in columns:
-        table.add_column(column, no_wrap=column not in wide, overflow="fold")
+        table.add_column(column, no_wrap=roomy and column not in wide, overflow="fold")
     for row in rows:
         styles = [style_of(text) if name in STYLED_COLUMNS else "" for name, text in zip(columns, row, strict=True)]
         table.add_row(*(Text(text, style=style) for text, style in zip(row, styles, strict=True)))
-    Console(highlight=False).print(table)
+    console.print(table)
 
 
 def write_line(text: str, *, style: str = "", indent: int = 0) -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Annotated
 
-from adapters.driving.cli.background import detect_in_child, until_signal
+from adapters.driving.cli.background import collect_in_child, detect_in_child, until_signal
 from adapters.driving.cli.database import DataDir, Hidden, migrated, with_data_dir
 from adapters.driving.cli.program import Program
 from adapters.runtime.settings import Settings
@@ -18,7 +18,7 @@ def keep(
     settings: Annotated[Settings, Hidden],
 ) -> None:
     """Run the background work alone: settling, aggregates, compression,
-    retention, alerts, notifications, detection and incidents.
+    retention, alerts, notifications, detection, incidents, drift and collection.
 
     `sextant serve` runs one already. Several may run, on several machines: one
     works, the others stand by and take over when it ends. SIGTERM and Ctrl-C
@@ -39,6 +39,8 @@ def keep(
     with migrated(settings, program) as settings, ExitStack() as opened:
         if settings.detection.enabled:  # it computes for seconds at a time: in this process alerts would wait
             opened.enter_context(supervised_process("detection", detect_in_child, program, settings))
+        if settings.collection.enabled:
+            opened.enter_context(supervised_process("collector", collect_in_child, program, settings))
         asyncio.run(until_signal(partial(keep_and_alert, program), settings))
 
 

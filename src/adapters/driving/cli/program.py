@@ -93,6 +93,10 @@ class Program(Protocol):
         """Runs scheduled detection and joins signals to incidents until `stop`."""
         ...
 
+    async def collect(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Collects from metric sources until `stop`."""
+        ...
+
     async def work(self, settings: Settings, stop: asyncio.Event) -> None:
         """Starts and carries out remediations until `stop`. The settings must name a Temporal, which may be away."""
         ...

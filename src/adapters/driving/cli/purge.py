@@ -22,10 +22,13 @@ def purge(
     server: Server = HERE,
     json: Json = False,
 ) -> int:
-    """Delete what `sextant simulate` wrote, and what was concluded from it.
+    """Delete what `sextant simulate` and `sextant collect synthetic` wrote, and
+    what was concluded from it.
 
-    Samples of series labelled synthetic="true", events marked as synthetic, and
-    their anomalies and incidents. Nothing else. Needs a key with the scope admin.
+    Samples of series labelled synthetic="true", events, instances, capacity
+    snapshots, changes of configuration, drift and recommendations that are marked
+    as synthetic, and their anomalies and incidents. Nothing else: a synthetic
+    source that is scheduled goes on. Needs a key with the scope admin.
 
     For example:
 

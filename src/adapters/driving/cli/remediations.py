@@ -99,7 +99,7 @@ def show(remediation_id: RemediationId, /, *, server: Server = HERE, json: Json 
         if json:
             write_json(story)
             return
-        alert = await api.get(f"{ALERTS_PATH}/{story.alert_id}", Alert)
+        alert = None if story.alert_id is None else await api.get(f"{ALERTS_PATH}/{story.alert_id}", Alert)
         _write_story(story, alert, present())
 
     return with_api(server, work)
@@ -148,7 +148,7 @@ def _decide(remediation_id: int, verb: str, done: str, reason: str | None, serve
         if as_json:
             write_json(found)
         else:
-            write_line(f"{done}: remediation {found.id} by policy {found.policy}, of alert {found.alert_id}")
+            write_line(f"{done}: remediation {found.id} by policy {found.policy}, of {_cause(found)}")
             write(f"sextant remediations show {found.id} follows it")
 
     return with_api(server, work)
@@ -160,7 +160,7 @@ def _write_list(found: Sequence[Remediation], now: datetime) -> None:
             str(one.id),
             one.state.value,
             age_text(one.finished_at or one.started_at or one.created_at, now),
-            str(one.alert_id),
+            "-" if one.alert_id is None else str(one.alert_id),
             one.rule,
             one.policy + (" (dry run)" if one.dry_run else ""),
             _why(one) or "-",
@@ -181,19 +181,23 @@ def _why(one: Remediation) -> str:
     return one.detail or ""
 
 
+def _cause(one: Remediation) -> str:
+    return f"recommendation {one.recommendation}" if one.alert_id is None else f"alert {one.alert_id}"
+
+
 def _nothing(*, narrowed: bool) -> str:
     if narrowed:
         return "no remediations match; `sextant remediations list` lists every one there was"
     return "no remediations yet: they begin when an alert fires whose rule names a remediation policy"
 
 
-def _write_story(story: RemediationStory, alert: Alert, now: datetime) -> None:
+def _write_story(story: RemediationStory, alert: Alert | None, now: datetime) -> None:
     policy = story.policy_as_it_was
     pairs = [
         ("remediation", str(story.id)),
         ("state", story.state.value + (", dry run" if story.dry_run else "")),
         ("why", _why(story) or "-"),
-        ("alert", f"{story.alert_id}, {story.rule}: sextant alerts show {story.alert_id}"),
+        _cause_shown(story),
         ("policy", story.policy),
         *_steps("step", policy.steps, alert),
         *_steps("roll back", policy.rollback, alert),
@@ -209,7 +213,13 @@ def _write_story(story: RemediationStory, alert: Alert, now: datetime) -> None:
     write_story(list(audit_events(story.timeline, detailed=True)))
 
 
-def _steps(word: str, steps: Sequence[Step], alert: Alert) -> Iterator[tuple[str, str]]:
+def _cause_shown(story: RemediationStory) -> tuple[str, str]:
+    if story.alert_id is None:
+        return "recommendation", story.recommendation or "-"
+    return "alert", f"{story.alert_id}, {story.rule}: sextant alerts show {story.alert_id}"
+
+
+def _steps(word: str, steps: Sequence[Step], alert: Alert | None) -> Iterator[tuple[str, str]]:
     """What each step does, with the alert's values in its texts."""
     from adapters.driving.action_words import action_words
 

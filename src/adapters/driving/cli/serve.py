@@ -1,8 +1,8 @@
 """`sextant serve`: the whole server in one command.
 
 The parent process owns everything and does no work of its own: it runs the embedded PostgreSQL and Temporal
-(where no others are named), the keeper, alerts, detection, remediation and the HTTP workers, replaces those that die,
-and stops them in reverse order. The kernel ends its children if it is killed.
+(where no others are named), the keeper, alerts, detection, collection, remediation and the HTTP workers, replaces those
+that die, and stops them in reverse order. The kernel ends its children if it is killed.
 """
 
 import asyncio
@@ -19,7 +19,13 @@ from typing import Annotated, Final
 import msgspec
 from cyclopts import Parameter, validators
 
-from adapters.driving.cli.background import alert_in_child, detect_in_child, keep_in_child, work_in_child
+from adapters.driving.cli.background import (
+    alert_in_child,
+    collect_in_child,
+    detect_in_child,
+    keep_in_child,
+    work_in_child,
+)
 from adapters.driving.cli.database import Hidden, with_data_dir, with_database
 from adapters.driving.cli.output import CommandError, write
 from adapters.driving.cli.program import Migrated, Program
@@ -55,8 +61,8 @@ def serve(
     program: Annotated[Program, Hidden],
     settings: Annotated[Settings, Hidden],
 ) -> None:
-    """Run the server: HTTP API, background keeper, alerts, detection, remediation
-    and, unless others are named, PostgreSQL and Temporal.
+    """Run the server: HTTP API, background keeper, alerts, detection, collection,
+    remediation and, unless others are named, PostgreSQL and Temporal.
 
     Without SEXTANT_DATABASE_URL an embedded PostgreSQL runs in the data
     directory, without SEXTANT_TEMPORAL_ADDRESS a Temporal development server;
@@ -102,7 +108,9 @@ def serve(
         opened.enter_context(supervised_process("alerts", alert_in_child, program, settings))
         if settings.detection.enabled:
             opened.enter_context(supervised_process("detection", detect_in_child, program, settings))
-        if settings.temporal.address is not None:
+        if settings.collection.enabled:
+            opened.enter_context(supervised_process("collector", collect_in_child, program, settings))
+        if settings.worker.enabled and settings.temporal.address is not None:
             opened.enter_context(supervised_process("worker", work_in_child, program, settings))
         block = startup_block(settings, migrated, key, remediation)
         serve_http(program, settings, on_ready=lambda: write(block))
