@@ -10,7 +10,7 @@ done
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 "$python" -m pytest "$@" tests/integration tests/contract tests/property >"$log" 2>&1 &
-"$python" -m pytest "$@" tests/e2e tests/architecture tests/unit
+"$python" -m pytest "$@" tests/e2e tests/architecture tests/unit tests/deploy
 first=$?
 wait $!
 second=$?
