@@ -8,14 +8,8 @@ import msgspec
 import pytest
 import yaml
 
-from core.domain.remediation import (
-    Action,
-    MetricCheck,
-    RemediationPolicy,
-    RemediationState,
-    Step,
-    Verification,
-)
+from core.domain.actions import Action
+from core.domain.remediation import MetricCheck, RemediationPolicy, RemediationState, Step, Verification
 
 TEXT = (Path(__file__).parents[2] / "docs/remediation.md").read_text()
 EXAMPLES = re.findall(r"^```json\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)

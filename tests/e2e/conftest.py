@@ -9,7 +9,8 @@ from tests.conftest import on_postgres, on_timescale_native
 from tests.e2e.program import KEY, Program, running
 from tests.support.store_fixtures import empty_database
 
-SETTINGS = {"SEXTANT_KEEPER_SETTLE_AGE": "300ms"}
+SETTINGS = {"SEXTANT_KEEPER_SETTLE_AGE": "300ms", "SEXTANT_COLLECTION_ENABLED": "false"}
+"""Sources that requests of test_openapi.py describe would be asked, wherever on the internet they are."""
 
 
 @pytest.fixture(scope="session", params=[on_postgres, on_timescale_native])

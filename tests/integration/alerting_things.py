@@ -5,10 +5,11 @@ from uuid import uuid4
 
 import httpx
 
+from core.domain.actions import AnnotateAction
 from core.domain.approval_link import SECRET_NAME, ApprovalClaim, make_token
 from core.domain.audit import AuditKind, AuditRecord
 from core.domain.notifications import AlertEvent, Message
-from core.domain.remediation import AnnotateAction, ApprovalMode, RemediationPolicy, RemediationState, Step
+from core.domain.remediation import ApprovalMode, RemediationPolicy, RemediationState, Step
 from core.domain.times import TIME_US_MAX
 from tests.integration.in_process import InProcess
 from tests.support.alert_rows import NOON

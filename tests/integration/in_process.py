@@ -10,7 +10,7 @@ from adapters.bootstrap import Storage as BootstrapStorage
 from adapters.bootstrap import open_services
 from adapters.driving.http.app import build_app
 from adapters.runtime.clock import SystemClock
-from adapters.runtime.settings import Settings
+from adapters.runtime.settings import CollectionSettings, Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
 from core.domain.tenants import OPERATOR_TENANT, Scope, Tenant, key_prefix, key_sha256, new_key
 from core.services.operator_key import ensure_operator_tenant
@@ -19,6 +19,7 @@ from ports.driven.tenant_store import LimitOverrides
 from tests.support.storages import Storage, Store, unique
 
 ALL_SCOPES = tuple(Scope)
+SETTINGS = Settings(collection=CollectionSettings(keys="of-tests-which-keep-no-file-anywhere"))
 
 
 class InProcess:
@@ -28,8 +29,8 @@ class InProcess:
         self.storage = storage
         self._store = store
         telemetry = PrometheusTelemetry()
-        services = open_services(Settings(), cast("BootstrapStorage", storage), telemetry)
-        self.app = build_app(services, Settings(), telemetry, clock)
+        services = open_services(SETTINGS, cast("BootstrapStorage", storage), telemetry)
+        self.app = build_app(services, SETTINGS, telemetry, clock)
 
     @property
     def store(self) -> Store:

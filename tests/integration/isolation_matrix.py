@@ -3,81 +3,29 @@
 A route that is not here fails tests/architecture/test_isolation_matrix.py.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
-from core.domain.tenants import Scope
+from tests.integration.isolation_clusters import CLUSTERS
+from tests.integration.isolation_kinds import (
+    ADMIN,
+    ALERTS,
+    ANY,
+    INGEST,
+    QUERY,
+    READ_ALERTS,
+    READ_PURGE,
+    READ_REMEDIATION,
+    REMEDIATE,
+    Guarded,
+    Linked,
+    Public,
+    Request,
+    Route,
+    Subject,
+    named,
+    plain,
+)
 
-Route = tuple[str, str]
-"""Method and path template."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Things that a request may name: a tenant's own, or ones that exist nowhere."""
-
-    tenant: str
-    tenant_id: int
-    key_id: int
-    metric: str
-    label: str
-    value: str
-    alert_id: int
-    rule_id: int
-    silence_id: int
-    inhibition_id: int
-    channel_id: int
-    notification_id: str
-    policy_id: int
-    remediation_id: int
-    event_id: str
-    anomaly_id: str
-    incident_id: int
-    purge_id: int
-    channel: str
-    policy: str
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is sent to the route."""
-
-    path: str
-    params: Mapping[str, str]
-    json: Any = None
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """A route that needs a key with one of `scopes`; `operator`: even then only the operator's."""
-
-    scopes: frozenset[Scope]
-    request: Callable[[str, Subject], Request]
-    operator: bool = False
-
-
-@dataclass(frozen=True)
-class Linked:
-    """A route that needs no key but a signed link, which is good for one thing of one tenant."""
-
-
-@dataclass(frozen=True)
-class Public:
-    """A route that needs no key, and whose answer is the same whatever tenants have."""
-
-    path: str
-
-
-INGEST: Final = frozenset({Scope.INGEST})
-QUERY: Final = frozenset({Scope.QUERY})
-ALERTS: Final = frozenset({Scope.ALERTS})
-READ_ALERTS: Final = frozenset({Scope.ALERTS, Scope.QUERY})
-REMEDIATE: Final = frozenset({Scope.REMEDIATE})
-READ_PURGE: Final = frozenset({Scope.ADMIN, Scope.ALERTS, Scope.QUERY})
-READ_REMEDIATION: Final = frozenset({Scope.REMEDIATE, Scope.ALERTS, Scope.QUERY})
-ADMIN: Final = frozenset({Scope.ADMIN})
-ANY: Final = frozenset(Scope)
 LATER: Final = "2199-01-01T00:00:00Z"
 HOOK: Final = "https://93.184.215.14/hook"
 """A public address, so that no name has to be looked up; nothing is sent to it."""
@@ -92,16 +40,8 @@ def routes_of(app: object) -> set[Route]:
     return served
 
 
-def _named(path: str, subject: Subject) -> str:
-    return path.format(name=subject.metric, file="start.js", **asdict(subject))
-
-
-def _plain(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {})
-
-
 def _query(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {"label": f"{subject.label}={subject.value}"})
+    return Request(named(path, subject), {"label": f"{subject.label}={subject.value}"})
 
 
 def _raw(path: str, subject: Subject) -> Request:
@@ -109,7 +49,7 @@ def _raw(path: str, subject: Subject) -> Request:
 
 
 def _grouped(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {"group_by": subject.label})
+    return Request(named(path, subject), {"group_by": subject.label})
 
 
 def _prefix(path: str, subject: Subject) -> Request:
@@ -129,7 +69,7 @@ def _batch(path: str, subject: Subject) -> Request:
 
 
 def _definition(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {}, {"name": subject.metric, "retention_days": 1})
+    return Request(named(path, subject), {}, {"name": subject.metric, "retention_days": 1})
 
 
 def _keys_of(path: str, subject: Subject) -> Request:
@@ -145,7 +85,7 @@ def _new_tenant(path: str, subject: Subject) -> Request:
 
 
 def _limits(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {}, {"samples_per_s": 1})
+    return Request(named(path, subject), {}, {"samples_per_s": 1})
 
 
 def _alerts(path: str, subject: Subject) -> Request:
@@ -155,16 +95,16 @@ def _alerts(path: str, subject: Subject) -> Request:
 
 def _rule(path: str, subject: Subject) -> Request:
     rule = {"name": subject.metric, "metric": subject.metric, "warning": 1, "labels": {"a": subject.value}}
-    return Request(_named(path, subject), {}, {**rule, "channels": [subject.channel]})
+    return Request(named(path, subject), {}, {**rule, "channels": [subject.channel]})
 
 
 def _own_rule(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {}, {"name": subject.metric, "metric": subject.metric, "warning": 1})
+    return Request(named(path, subject), {}, {"name": subject.metric, "metric": subject.metric, "warning": 1})
 
 
 def _silence(path: str, subject: Subject) -> Request:
     matchers = [f"{subject.label}={subject.value}"]
-    return Request(_named(path, subject), {}, {"matchers": matchers, "ends_at": LATER, "reason": subject.value})
+    return Request(named(path, subject), {}, {"matchers": matchers, "ends_at": LATER, "reason": subject.value})
 
 
 def _ended(path: str, subject: Subject) -> Request:
@@ -177,13 +117,13 @@ def _inhibition(path: str, subject: Subject) -> Request:
 
 
 def _channel(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {}, {"type": "webhook", "name": subject.channel, "url": HOOK})
+    return Request(named(path, subject), {}, {"type": "webhook", "name": subject.channel, "url": HOOK})
 
 
 def _policy(path: str, subject: Subject) -> Request:
     step = {"name": "note", "action": {"type": "annotate", "text": subject.value}}
     policy = {"name": subject.policy, "steps": [step], "escalation_channel": subject.channel}
-    return Request(_named(path, subject), {}, policy)
+    return Request(named(path, subject), {}, policy)
 
 
 def _own_policy(path: str, subject: Subject) -> Request:
@@ -229,7 +169,7 @@ def _look_back(path: str, subject: Subject) -> Request:
 
 
 def _mark(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {}, {"verdict": "false", "note": subject.value})
+    return Request(named(path, subject), {}, {"verdict": "false", "note": subject.value})
 
 
 def _incidents(path: str, subject: Subject) -> Request:
@@ -237,15 +177,15 @@ def _incidents(path: str, subject: Subject) -> Request:
 
 
 def _merge(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {}, {"from": subject.incident_id + 1})
+    return Request(named(path, subject), {}, {"from": subject.incident_id + 1})
 
 
 def _split(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {}, {"keys": [f"event:{subject.event_id}"]})
+    return Request(named(path, subject), {}, {"keys": [f"event:{subject.event_id}"]})
 
 
 def _undo(path: str, subject: Subject) -> Request:
-    return Request(_named(path, subject), {}, {"change": 1})
+    return Request(named(path, subject), {}, {"change": 1})
 
 
 MATRIX: Final[dict[Route, Guarded | Linked | Public]] = {
@@ -255,92 +195,93 @@ MATRIX: Final[dict[Route, Guarded | Linked | Public]] = {
     ("POST", "/ingest/batch"): Guarded(INGEST, _batch),
     ("GET", "/api/v1/metrics"): Guarded(QUERY, _raw),
     ("GET", "/api/v1/metrics/names"): Guarded(QUERY, _prefix),
-    ("GET", "/api/v1/metrics/labels"): Guarded(QUERY, _plain),
-    ("GET", "/api/v1/metrics/labels/{label}/values"): Guarded(QUERY, _plain),
+    ("GET", "/api/v1/metrics/labels"): Guarded(QUERY, plain),
+    ("GET", "/api/v1/metrics/labels/{label}/values"): Guarded(QUERY, plain),
     ("GET", "/api/v1/metrics/latest/{name}"): Guarded(QUERY, _query),
     ("GET", "/api/v1/metrics/aggregate/{name}"): Guarded(QUERY, _grouped),
     ("GET", "/api/v1/metrics/series/{name}"): Guarded(QUERY, _grouped),
-    ("GET", "/api/v1/metrics/definitions"): Guarded(QUERY, _plain),
+    ("GET", "/api/v1/metrics/definitions"): Guarded(QUERY, plain),
     ("POST", "/api/v1/metrics/definitions"): Guarded(ADMIN, _definition),
-    ("GET", "/api/v1/metrics/definitions/{name}"): Guarded(QUERY, _plain),
+    ("GET", "/api/v1/metrics/definitions/{name}"): Guarded(QUERY, plain),
     ("PUT", "/api/v1/metrics/definitions/{name}"): Guarded(ADMIN, _definition),
-    ("DELETE", "/api/v1/metrics/definitions/{name}"): Guarded(ADMIN, _plain),
+    ("DELETE", "/api/v1/metrics/definitions/{name}"): Guarded(ADMIN, plain),
+    **CLUSTERS,
     ("POST", "/api/v1/events"): Guarded(INGEST, _events),
     ("GET", "/api/v1/events"): Guarded(READ_ALERTS, _about),
-    ("GET", "/api/v1/events/{event_id}"): Guarded(READ_ALERTS, _plain),
-    ("POST", "/api/v1/synthetic/purge"): Guarded(ADMIN, _plain),
-    ("GET", "/api/v1/synthetic/purge/{purge_id}"): Guarded(READ_PURGE, _plain),
+    ("GET", "/api/v1/events/{event_id}"): Guarded(READ_ALERTS, plain),
+    ("POST", "/api/v1/synthetic/purge"): Guarded(ADMIN, plain),
+    ("GET", "/api/v1/synthetic/purge/{purge_id}"): Guarded(READ_PURGE, plain),
     ("POST", "/api/v1/detect"): Guarded(READ_ALERTS, _look),
     ("POST", "/api/v1/detect/backtest"): Guarded(READ_ALERTS, _look_back),
-    ("GET", "/api/v1/detect/precision"): Guarded(READ_ALERTS, _plain),
-    ("GET", "/api/v1/detect/settings"): Guarded(READ_ALERTS, _plain),
+    ("GET", "/api/v1/detect/precision"): Guarded(READ_ALERTS, plain),
+    ("GET", "/api/v1/detect/settings"): Guarded(READ_ALERTS, plain),
     ("PUT", "/api/v1/detect/settings"): Guarded(ALERTS, _detection),
-    ("GET", "/api/v1/detect/runs"): Guarded(READ_ALERTS, _plain),
-    ("POST", "/api/v1/detect/runs"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/detect/runs"): Guarded(READ_ALERTS, plain),
+    ("POST", "/api/v1/detect/runs"): Guarded(ALERTS, plain),
     ("GET", "/api/v1/anomalies"): Guarded(READ_ALERTS, _about),
-    ("GET", "/api/v1/anomalies/{anomaly_id}"): Guarded(READ_ALERTS, _plain),
+    ("GET", "/api/v1/anomalies/{anomaly_id}"): Guarded(READ_ALERTS, plain),
     ("PUT", "/api/v1/anomalies/{anomaly_id}/mark"): Guarded(ALERTS, _mark),
-    ("DELETE", "/api/v1/anomalies/{anomaly_id}/mark"): Guarded(ALERTS, _plain),
+    ("DELETE", "/api/v1/anomalies/{anomaly_id}/mark"): Guarded(ALERTS, plain),
     ("GET", "/api/v1/incidents"): Guarded(READ_ALERTS, _incidents),
-    ("GET", "/api/v1/incidents/{incident_id}"): Guarded(READ_ALERTS, _plain),
-    ("POST", "/api/v1/incidents/{incident_id}/acknowledge"): Guarded(ALERTS, _plain),
-    ("POST", "/api/v1/incidents/{incident_id}/resolve"): Guarded(ALERTS, _plain),
-    ("POST", "/api/v1/incidents/{incident_id}/reopen"): Guarded(ALERTS, _plain),
+    ("GET", "/api/v1/incidents/{incident_id}"): Guarded(READ_ALERTS, plain),
+    ("POST", "/api/v1/incidents/{incident_id}/acknowledge"): Guarded(ALERTS, plain),
+    ("POST", "/api/v1/incidents/{incident_id}/resolve"): Guarded(ALERTS, plain),
+    ("POST", "/api/v1/incidents/{incident_id}/reopen"): Guarded(ALERTS, plain),
     ("POST", "/api/v1/incidents/{incident_id}/merge"): Guarded(ALERTS, _merge),
     ("POST", "/api/v1/incidents/{incident_id}/split"): Guarded(ALERTS, _split),
     ("POST", "/api/v1/incidents/{incident_id}/undo"): Guarded(ALERTS, _undo),
-    ("GET", "/api/v1/dependencies"): Guarded(READ_ALERTS, _plain),
+    ("GET", "/api/v1/dependencies"): Guarded(READ_ALERTS, plain),
     ("PUT", "/api/v1/dependencies"): Guarded(ALERTS, _graph),
     ("GET", "/api/v1/alerts"): Guarded(READ_ALERTS, _alerts),
-    ("GET", "/api/v1/alerts/{alert_id}"): Guarded(READ_ALERTS, _plain),
-    ("POST", "/api/v1/alerts/{alert_id}/acknowledge"): Guarded(ALERTS, _plain),
-    ("POST", "/api/v1/alerts/{alert_id}/close"): Guarded(ALERTS, _plain),
-    ("GET", "/api/v1/alerts/rules"): Guarded(READ_ALERTS, _plain),
+    ("GET", "/api/v1/alerts/{alert_id}"): Guarded(READ_ALERTS, plain),
+    ("POST", "/api/v1/alerts/{alert_id}/acknowledge"): Guarded(ALERTS, plain),
+    ("POST", "/api/v1/alerts/{alert_id}/close"): Guarded(ALERTS, plain),
+    ("GET", "/api/v1/alerts/rules"): Guarded(READ_ALERTS, plain),
     ("POST", "/api/v1/alerts/rules"): Guarded(ALERTS, _rule),
-    ("GET", "/api/v1/alerts/rules/{rule_id}"): Guarded(READ_ALERTS, _plain),
+    ("GET", "/api/v1/alerts/rules/{rule_id}"): Guarded(READ_ALERTS, plain),
     ("PUT", "/api/v1/alerts/rules/{rule_id}"): Guarded(ALERTS, _own_rule),
-    ("DELETE", "/api/v1/alerts/rules/{rule_id}"): Guarded(ALERTS, _plain),
-    ("POST", "/api/v1/alerts/rules/{rule_id}/backtest"): Guarded(READ_ALERTS, _plain),
+    ("DELETE", "/api/v1/alerts/rules/{rule_id}"): Guarded(ALERTS, plain),
+    ("POST", "/api/v1/alerts/rules/{rule_id}/backtest"): Guarded(READ_ALERTS, plain),
     ("POST", "/api/v1/alerts/rules/backtest"): Guarded(READ_ALERTS, _own_rule),
     ("GET", "/api/v1/alerts/silences"): Guarded(READ_ALERTS, _ended),
     ("POST", "/api/v1/alerts/silences"): Guarded(ALERTS, _silence),
-    ("GET", "/api/v1/alerts/silences/{silence_id}"): Guarded(READ_ALERTS, _plain),
+    ("GET", "/api/v1/alerts/silences/{silence_id}"): Guarded(READ_ALERTS, plain),
     ("PUT", "/api/v1/alerts/silences/{silence_id}"): Guarded(ALERTS, _silence),
-    ("DELETE", "/api/v1/alerts/silences/{silence_id}"): Guarded(ALERTS, _plain),
-    ("GET", "/api/v1/alerts/inhibitions"): Guarded(READ_ALERTS, _plain),
+    ("DELETE", "/api/v1/alerts/silences/{silence_id}"): Guarded(ALERTS, plain),
+    ("GET", "/api/v1/alerts/inhibitions"): Guarded(READ_ALERTS, plain),
     ("POST", "/api/v1/alerts/inhibitions"): Guarded(ALERTS, _inhibition),
-    ("DELETE", "/api/v1/alerts/inhibitions/{inhibition_id}"): Guarded(ALERTS, _plain),
-    ("GET", "/api/v1/alerts/channels"): Guarded(READ_ALERTS, _plain),
+    ("DELETE", "/api/v1/alerts/inhibitions/{inhibition_id}"): Guarded(ALERTS, plain),
+    ("GET", "/api/v1/alerts/channels"): Guarded(READ_ALERTS, plain),
     ("POST", "/api/v1/alerts/channels"): Guarded(ALERTS, _channel),
-    ("GET", "/api/v1/alerts/channels/{channel_id}"): Guarded(READ_ALERTS, _plain),
+    ("GET", "/api/v1/alerts/channels/{channel_id}"): Guarded(READ_ALERTS, plain),
     ("PUT", "/api/v1/alerts/channels/{channel_id}"): Guarded(ALERTS, _channel),
-    ("DELETE", "/api/v1/alerts/channels/{channel_id}"): Guarded(ALERTS, _plain),
-    ("POST", "/api/v1/alerts/channels/{channel_id}/test"): Guarded(ALERTS, _plain),
-    ("GET", "/api/v1/alerts/notifications"): Guarded(READ_ALERTS, _plain),
-    ("POST", "/api/v1/alerts/notifications/{notification_id}/resend"): Guarded(ALERTS, _plain),
-    ("GET", "/api/v1/remediation/policies"): Guarded(READ_REMEDIATION, _plain),
+    ("DELETE", "/api/v1/alerts/channels/{channel_id}"): Guarded(ALERTS, plain),
+    ("POST", "/api/v1/alerts/channels/{channel_id}/test"): Guarded(ALERTS, plain),
+    ("GET", "/api/v1/alerts/notifications"): Guarded(READ_ALERTS, plain),
+    ("POST", "/api/v1/alerts/notifications/{notification_id}/resend"): Guarded(ALERTS, plain),
+    ("GET", "/api/v1/remediation/policies"): Guarded(READ_REMEDIATION, plain),
     ("POST", "/api/v1/remediation/policies"): Guarded(REMEDIATE, _policy),
-    ("GET", "/api/v1/remediation/policies/{policy_id}"): Guarded(READ_REMEDIATION, _plain),
+    ("GET", "/api/v1/remediation/policies/{policy_id}"): Guarded(READ_REMEDIATION, plain),
     ("PUT", "/api/v1/remediation/policies/{policy_id}"): Guarded(REMEDIATE, _own_policy),
-    ("DELETE", "/api/v1/remediation/policies/{policy_id}"): Guarded(REMEDIATE, _plain),
-    ("GET", "/api/v1/remediation/kill-switch"): Guarded(READ_REMEDIATION, _plain),
+    ("DELETE", "/api/v1/remediation/policies/{policy_id}"): Guarded(REMEDIATE, plain),
+    ("GET", "/api/v1/remediation/kill-switch"): Guarded(READ_REMEDIATION, plain),
     ("PUT", "/api/v1/remediation/kill-switch"): Guarded(REMEDIATE, _switch),
     ("GET", "/api/v1/remediations"): Guarded(READ_REMEDIATION, _remediations),
-    ("GET", "/api/v1/remediations/{remediation_id}"): Guarded(READ_REMEDIATION, _plain),
-    ("POST", "/api/v1/remediations/{remediation_id}/approve"): Guarded(REMEDIATE, _plain),
-    ("POST", "/api/v1/remediations/{remediation_id}/reject"): Guarded(REMEDIATE, _plain),
-    ("POST", "/api/v1/remediations/{remediation_id}/cancel"): Guarded(REMEDIATE, _plain),
+    ("GET", "/api/v1/remediations/{remediation_id}"): Guarded(READ_REMEDIATION, plain),
+    ("POST", "/api/v1/remediations/{remediation_id}/approve"): Guarded(REMEDIATE, plain),
+    ("POST", "/api/v1/remediations/{remediation_id}/reject"): Guarded(REMEDIATE, plain),
+    ("POST", "/api/v1/remediations/{remediation_id}/cancel"): Guarded(REMEDIATE, plain),
     ("GET", "/api/v1/remediations/decide"): Linked(),
     ("POST", "/api/v1/remediations/decide"): Linked(),
     ("GET", "/api/v1/audit"): Guarded(READ_REMEDIATION, _audit),
-    ("GET", "/api/v1/audit/verify"): Guarded(READ_REMEDIATION, _plain),
-    ("GET", "/api/v1/tenants"): Guarded(ADMIN, _plain),
+    ("GET", "/api/v1/audit/verify"): Guarded(READ_REMEDIATION, plain),
+    ("GET", "/api/v1/tenants"): Guarded(ADMIN, plain),
     ("POST", "/api/v1/tenants"): Guarded(ADMIN, _new_tenant, operator=True),
     ("PUT", "/api/v1/tenants/{tenant}/limits"): Guarded(ADMIN, _limits, operator=True),
     ("GET", "/api/v1/keys"): Guarded(ADMIN, _keys_of),
     ("POST", "/api/v1/keys"): Guarded(ADMIN, _new_key),
-    ("DELETE", "/api/v1/keys/{key_id}"): Guarded(ADMIN, _plain),
-    ("GET", "/api/v1/limits"): Guarded(ANY, _plain),
+    ("DELETE", "/api/v1/keys/{key_id}"): Guarded(ADMIN, plain),
+    ("GET", "/api/v1/limits"): Guarded(ANY, plain),
     ("GET", "/healthz"): Public("/healthz"),
     ("GET", "/readyz"): Public("/readyz"),
     ("GET", "/health"): Public("/health"),

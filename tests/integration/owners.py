@@ -10,9 +10,10 @@ import httpx
 
 from core.domain.tenants import Tenant
 from tests.integration.alerting_things import alerting_things
+from tests.integration.cluster_things import cluster_things
 from tests.integration.detection_things import detection_things
 from tests.integration.in_process import InProcess
-from tests.integration.isolation_matrix import Subject
+from tests.integration.isolation_kinds import Subject
 from tests.support.storages import Tenancy, settle_all, unique
 
 
@@ -40,6 +41,7 @@ async def new_owner(server: InProcess) -> Owner:
             value=value_name,
             **await alerting_things(server, Tenancy(server.storage, tenant), client, value_name),
             **await detection_things(server, Tenancy(server.storage, tenant), client, value_name),
+            **await cluster_things(server, Tenancy(server.storage, tenant), client, value_name),
         )
         for value in (1.25, 2.5):
             body = {"name": things.metric, "value": value, "labels": {things.label: things.value}, "source": "secret"}
@@ -80,6 +82,16 @@ def of_nobody() -> Subject:
         purge_id=2_000_000_011,
         channel=unique("absent-channel"),
         policy=unique("absent-policy"),
+        source=unique("absent-source"),
+        run_id=2_000_000_012,
+        instance_id=2_000_000_013,
+        cluster=unique("absent-cluster"),
+        namespace=unique("absent-namespace"),
+        workload=unique("absent-workload"),
+        pod=unique("absent-pod"),
+        change_id=str(uuid4()),
+        drift_id=unique("absent-drift"),
+        rec_id=unique("absent-rec"),
     )
 
 
@@ -117,14 +129,26 @@ async def everything_of(server: InProcess, owner: Owner) -> Mapping[str, Any]:
             "/api/v1/anomalies",
             "/api/v1/incidents",
             f"/api/v1/incidents/{owner.things.incident_id}",
+            "/api/v1/sources",
+            "/api/v1/sources/runs",
+            f"/api/v1/sources/runs/{owner.things.run_id}",
+            "/api/v1/instances",
+            "/api/v1/telemetry/clusters",
+            f"/api/v1/capacity/snapshots/{owner.things.cluster}",
+            f"/api/v1/capacity/plan/{owner.things.cluster}",
+            "/api/v1/config/history",
+            "/api/v1/config/baselines",
+            "/api/v1/drift/events",
+            "/api/v1/drift/recommendations",
             "/api/v1/audit",
             "/api/v1/audit/verify",
         )
         replies = {path: await client.get(path) for path in paths}
         assert {reply.status_code for reply in replies.values()} == {200}
         seen = {path: reply.json() for path, reply in replies.items()}
+        signals = (await client.get(f"/api/v1/telemetry/golden-signals/{owner.things.cluster}")).json()["workloads"]
         limits = (await client.get("/api/v1/limits")).json()
-        return {**seen, "limits": limits["limits"], "series_active": limits["series_active"]}
+        return {**seen, "signals": signals, "limits": limits["limits"], "series_active": limits["series_active"]}
 
 
 def assert_problem(reply: httpx.Response, status: int, kind: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from adapters.driven.actions import program
 from adapters.driven.actions.command import CommandRunner
-from core.domain.remediation import CommandAction
+from core.domain.actions import CommandAction
 from ports.driven.action_runner import ActionError, ActionOutcome
 from tests.support.action_alert import HOSTILE, an_alert, unheard
 

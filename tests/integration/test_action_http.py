@@ -11,7 +11,7 @@ from aiohttp import web
 
 from adapters.driven.actions.http_action import HttpActionRunner
 from adapters.runtime.outbound import OutboundClient
-from core.domain.remediation import HttpAction
+from core.domain.actions import HttpAction
 from ports.driven.action_runner import ActionError, ActionOutcome
 from tests.support.action_alert import HOSTILE, an_alert, unheard
 from tests.support.http_service import Service

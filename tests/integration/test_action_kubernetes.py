@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 import yaml
@@ -14,7 +15,14 @@ from adapters.driven.actions.kubernetes import KubernetesRunner
 from adapters.driven.actions.kubernetes_api import no_connection
 from adapters.driven.actions.kubernetes_connection import in_cluster_connection, kubeconfig_connection
 from adapters.driven.memory.clock import FakeClock
-from core.domain.remediation import Action, DeletePodAction, PatchHpaAction, RestartAction, ScaleAction
+from core.domain.actions import (
+    Action,
+    DeletePodAction,
+    PatchHpaAction,
+    RestartAction,
+    ScaleAction,
+    SetContainerAction,
+)
 from ports.driven.action_runner import ActionError, ActionOutcome
 from tests.support.action_alert import HOSTILE, an_alert, unheard
 from tests.support.kubernetes_api import TOKEN, KubernetesApiServer, RefusedError
@@ -28,13 +36,17 @@ SET = ScaleAction(namespace="shop", deployment="checkout", replicas=5, replicas_
 RESTART = RestartAction(namespace="{{ labels.namespace }}", deployment="checkout")
 DELETE = DeletePodAction(namespace="shop", pod="{{ labels.pod }}")
 BOUNDS = PatchHpaAction(namespace="shop", name="checkout", replicas_min=4, replicas_max=20)
-ALL: list[Action] = [MORE, SET, RESTART, DELETE, BOUNDS]
+SIZE = SetContainerAction(namespace="shop", deployment="checkout", container="web", cpu_request="500m")
+ALL: list[Action] = [MORE, SET, RESTART, DELETE, BOUNDS, SIZE]
+WEB = {"name": "web", "image": "shop/web:1", "resources": {"requests": {"cpu": "2", "memory": "1Gi"}}}
+SIDECAR = {"name": "proxy", "image": "proxy:9", "env": [{"name": "PORT", "value": "8080"}]}
+TEMPLATE = {"metadata": {"labels": {"app": "checkout"}}, "spec": {"containers": [SIDECAR, WEB]}}
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[KubernetesApiServer]:
     server = KubernetesApiServer()
-    server.add(*DEPLOYMENT, {"replicas": 3, "template": {"metadata": {"labels": {"app": "checkout"}}}})
+    server.add(*DEPLOYMENT, {"replicas": 3, "template": TEMPLATE})
     server.add(*POD, {"nodeName": "node-1"})
     server.add(*HPA, {"minReplicas": 2, "maxReplicas": 10})
     async with server.served():
@@ -62,7 +74,7 @@ async def test_a_deployment_is_scaled_by_a_delta(server: KubernetesApiServer, ru
     outcome = await run(runner, MORE)
     found = server.get(*DEPLOYMENT)
     assert found is not None
-    assert found["spec"] == {"replicas": 5, "template": {"metadata": {"labels": {"app": "checkout"}}}}
+    assert found["spec"] == {"replicas": 5, "template": TEMPLATE}
     assert outcome.summary == "replicas of deployments shop/checkout: 3 → 5"
     assert outcome.changed
     assert outcome.details == {"before": "3", "after": "5"}
@@ -103,7 +115,7 @@ async def test_setting_replicas_needs_only_the_scale_subresource(
         assert not (await run(runner, action)).changed
 
 
-@pytest.mark.parametrize("action", [MORE, RESTART])
+@pytest.mark.parametrize("action", [MORE, RESTART, SIZE])
 async def test_a_repeat_under_one_key_changes_nothing(
     server: KubernetesApiServer, runner: KubernetesRunner, action: Action
 ) -> None:
@@ -141,15 +153,18 @@ async def test_a_restart_does_what_kubectl_does(server: KubernetesApiServer, run
     assert template["labels"] == {"app": "checkout"}
 
 
-async def test_a_paused_deployment_is_not_restarted(server: KubernetesApiServer, runner: KubernetesRunner) -> None:
+@pytest.mark.parametrize("action", [RESTART, SIZE])
+async def test_a_paused_deployment_is_not_rolled_out(
+    server: KubernetesApiServer, runner: KubernetesRunner, action: Action
+) -> None:
     """It would not roll out until it is resumed, and then at a time that nobody chose."""
     server.change(*DEPLOYMENT, {"paused": True})
     with pytest.raises(ActionError, match="paused") as failure:
-        await run(runner, RESTART)
+        await run(runner, action)
     assert not failure.value.retryable
 
 
-@pytest.mark.parametrize("action", [MORE, SET, RESTART, BOUNDS])
+@pytest.mark.parametrize("action", [MORE, SET, RESTART, BOUNDS, SIZE])
 async def test_a_change_in_between_is_a_conflict(
     server: KubernetesApiServer, runner: KubernetesRunner, action: Action
 ) -> None:
@@ -216,6 +231,63 @@ async def test_an_autoscalers_bounds_are_moved(server: KubernetesApiServer, runn
     assert not failure.value.retryable
 
 
+def web(server: KubernetesApiServer) -> dict[str, object]:
+    """The container that actions set; the other one is as it was."""
+    found = server.get(*DEPLOYMENT)
+    assert found is not None
+    sidecar, container = found["spec"]["template"]["spec"]["containers"]
+    assert sidecar == SIDECAR
+    return dict(container)
+
+
+async def test_a_container_is_set(server: KubernetesApiServer, runner: KubernetesRunner) -> None:
+    """What differs is changed and told from what to what; another notation of the same amount does not differ."""
+    action = msgspec.structs.replace(
+        SIZE, image="shop/web:2", cpu_request="1500m", cpu_limit="2", memory_request="1024Mi", memory_limit="2Gi"
+    )
+    outcome = await run(runner, action)
+    assert web(server) == {
+        "name": "web",
+        "image": "shop/web:2",
+        "resources": {"requests": {"cpu": "1500m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}},
+    }
+    assert outcome.details == {
+        "image": "shop/web:1 → shop/web:2",
+        "cpu request": "2 → 1500m",
+        "cpu limit": "none → 2",
+        "memory limit": "none → 2Gi",
+    }
+    again = await run(runner, msgspec.structs.replace(action, cpu_request="1.5", memory_limit="2048Mi"), key="a/2")
+    assert (again.changed, len(server.writes)) == (False, 1)
+    assert again.summary == "container web of deployments shop/checkout is as wanted already"
+
+
+@pytest.mark.parametrize(
+    ("container", "said"),
+    [("cache", "no container 'cache'; it has proxy, web"), (None, "name one; it has proxy, web")],
+)
+async def test_the_container_must_be_clear(
+    server: KubernetesApiServer, runner: KubernetesRunner, container: str | None, said: str
+) -> None:
+    """A Deployment's only container needs no name; else those that there are are named."""
+    with pytest.raises(ActionError, match=said) as failure:
+        await run(runner, msgspec.structs.replace(SIZE, container=container))
+    assert not failure.value.retryable
+    server.change(*DEPLOYMENT, {"template": {"spec": {"containers": [WEB]}}})
+    if container is None:
+        assert (await run(runner, msgspec.structs.replace(SIZE, container=container))).changed
+
+
+async def test_what_the_server_refuses_of_a_container_shows_in_the_preview(
+    server: KubernetesApiServer, runner: KubernetesRunner
+) -> None:
+    """A request above the limit that is there."""
+    limited = {**WEB, "resources": {"limits": {"cpu": "2"}, "requests": {"cpu": "2"}}}
+    server.change(*DEPLOYMENT, {"template": {"spec": {"containers": [limited]}}})
+    with pytest.raises(ActionError, match="less than or equal to cpu limit of 2"):
+        await runner.preview(msgspec.structs.replace(SIZE, cpu_request="3"), an_alert(), {})
+
+
 @pytest.mark.parametrize("action", ALL)
 async def test_a_preview_is_tried_by_the_server_and_changes_nothing(
     server: KubernetesApiServer, runner: KubernetesRunner, action: Action
@@ -245,7 +317,7 @@ async def test_a_preview_finds_a_missing_right(server: KubernetesApiServer, runn
         assert not failure.value.retryable
 
 
-@pytest.mark.parametrize("action", [MORE, SET, RESTART, BOUNDS])
+@pytest.mark.parametrize("action", [MORE, SET, RESTART, BOUNDS, SIZE])
 async def test_what_is_not_there_is_not_worth_a_repeat(
     server: KubernetesApiServer, runner: KubernetesRunner, action: Action
 ) -> None:
@@ -354,6 +426,7 @@ async def test_hostile_names_never_reach_the_server(
         ScaleAction(namespace="{{ labels.bad }}", deployment="checkout", replicas=2),
         DeletePodAction(namespace="shop", pod="{{ labels.bad }}"),
         PatchHpaAction(namespace="shop", name="{{ labels.bad }}", replicas_min=1),
+        SetContainerAction(namespace="shop", deployment="{{ labels.bad }}", cpu_limit="1"),
     ):
         with pytest.raises(ActionError, match="RFC 1123") as failure:
             await runner.run(action, alert, {}, key="k", timeout_s=5, heartbeat=unheard)
@@ -407,4 +480,5 @@ def test_targets_are_objects(tmp_path: Path) -> None:
         "kubernetes:shop/checkout",
         "kubernetes:shop/pod/checkout-0",
         "kubernetes:shop/hpa/checkout",
+        "kubernetes:shop/checkout",
     ]

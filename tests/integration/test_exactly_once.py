@@ -16,7 +16,8 @@ from adapters.main import SextantProgram
 from adapters.runtime.settings import DatabaseSettings, ServerSettings, Settings, TemporalSettings
 from adapters.runtime.supervision import supervised_process, supervised_temporal
 from adapters.runtime.temporal_client import connect_temporal
-from core.domain.remediation import AnnotateAction, RemediationPolicy, Step
+from core.domain.actions import AnnotateAction
+from core.domain.remediation import RemediationPolicy, Step
 from tests.support.children import children_named
 from tests.support.orders import order
 from tests.support.servers import Engine

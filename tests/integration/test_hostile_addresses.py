@@ -14,6 +14,7 @@ from tests.support.hostile_urls import Canary, hostile_hosts, hostile_urls
 
 CHANNELS: Final = "/api/v1/alerts/channels"
 POLICIES: Final = "/api/v1/remediation/policies"
+SOURCES: Final = "/api/v1/sources"
 SEVERAL: Final = 8
 """Requests at a time: some wait for a name to be looked up."""
 
@@ -55,6 +56,16 @@ def templated(url: str) -> Body:
     return acting(url + "/{{ labels.host }}")
 
 
+def prometheus(url: str) -> Body:
+    """A source that is asked by PromQL."""
+    return {"name": "prom", "config": {"type": "prometheus", "url": url}, "credentials": {"bearer_token": "token"}}
+
+
+def hawkeye(url: str) -> Body:
+    """A source of an APM."""
+    return {"name": "apm", "config": {"type": "hawkeye", "base_url": url}, "credentials": {"api_key": "key"}}
+
+
 pytestmark = pytest.mark.parametrize("server_store", [on_postgres], indirect=True)
 
 
@@ -68,6 +79,8 @@ pytestmark = pytest.mark.parametrize("server_store", [on_postgres], indirect=Tru
         (acting, POLICIES, "steps[0].action.url", HOOK),
         (templated, POLICIES, "steps[0].action.url", HOOK),
         (undoing, POLICIES, "rollback[0].action.url", HOOK),
+        (prometheus, SOURCES, "config.url", HOOK),
+        (hawkeye, SOURCES, "config.base_url", HOOK),
     ],
 )
 async def test_no_hostile_address_is_taken(
@@ -78,7 +91,7 @@ async def test_no_hostile_address_is_taken(
     async with Canary().listening() as canary, server.client(await server.new_key(tenant)) as client:
         made = await client.post(path, json=body(good))
         assert made.status_code == 201, made.text
-        changed = f"{path}/{made.json()['id']}"
+        changed = made.headers["location"]
         # Some 490 there are: the guard's and the notifiers' own suites take all of them, each of these every third.
         addresses = hostile_hosts() if field == "host" else hostile_urls(canary.port)[::3]
         assert len(addresses) >= 150

@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.alerting_things import link_token, remediation_of
 from tests.integration.in_process import InProcess
-from tests.integration.isolation_matrix import MATRIX, Linked, Route
+from tests.integration.isolation_kinds import Linked, Route
+from tests.integration.isolation_matrix import MATRIX
 from tests.integration.owners import Owner, assert_problem, everything_of, new_owner
 from tests.support.storages import Tenancy
 

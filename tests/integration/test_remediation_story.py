@@ -10,10 +10,11 @@ from adapters.driving.temporal.worker import build_worker
 from adapters.driving.temporal.workflow import RemediationWorkflow
 from adapters.runtime.settings import TemporalSettings
 from adapters.runtime.temporal_client import connect_temporal
+from core.domain.actions import Action
 from core.domain.alerts import Alert
 from core.domain.audit import AuditKind, first_break
 from core.domain.notifications import WebhookConfig
-from core.domain.remediation import Action, ApprovalMode, Decision, MetricCheck, RemediationState, Verification
+from core.domain.remediation import ApprovalMode, Decision, MetricCheck, RemediationState, Verification
 from core.domain.rules import Condition
 from ports.driven.action_runner import ActionOutcome
 from tests.support.remediation import order

@@ -8,7 +8,8 @@ import pytest
 
 from core.domain.tenants import Scope
 from tests.integration.in_process import ALL_SCOPES, InProcess
-from tests.integration.isolation_matrix import MATRIX, Guarded, Public, Route, Subject
+from tests.integration.isolation_kinds import Guarded, Public, Route, Subject
+from tests.integration.isolation_matrix import MATRIX
 from tests.integration.owners import Owner, assert_problem, everything_of, new_owner, of_nobody
 
 GUARDED = {route: case for route, case in MATRIX.items() if isinstance(case, Guarded)}
@@ -27,7 +28,21 @@ WORD_KEYS = (
 )
 """Members of a reply that differ from one request to the next, whatever it names."""
 
-guarded = pytest.mark.parametrize("route", GUARDED, ids=" ".join)
+
+def resource(route: Route) -> str:
+    """What a route is about, by its path."""
+    return route[1].removeprefix("/api/v1").split("/")[1]
+
+
+RESOURCES = sorted({resource(route) for route in GUARDED})
+
+of_each_resource = pytest.mark.parametrize("about", RESOURCES)
+"""Routes of one resource share a server, which takes longer to start than a request to answer."""
+
+
+def guarded(about: str) -> list[Route]:
+    """The routes of a resource that need a key."""
+    return [route for route in GUARDED if resource(route) == about]
 
 
 async def send(client: httpx.AsyncClient, route: Route, subject: Subject, **headers: str) -> httpx.Response:
@@ -48,97 +63,101 @@ def without_names(reply: httpx.Response, subject: Subject) -> tuple[int, str]:
     return reply.status_code, re.sub(r"\d+\.\d+", "FLOAT", text)
 
 
-@guarded
+@of_each_resource
 async def test_another_tenants_things_are_as_things_that_do_not_exist(
-    server: InProcess, owner: Owner, route: Route
+    server: InProcess, owner: Owner, about: str
 ) -> None:
     """A tenant that names what another has is answered as if nobody had it, and the other's is untouched."""
     before = await everything_of(server, owner)
-    replies = []
-    for subject in (owner.things, of_nobody()):
-        stranger = await server.new_tenant()
-        async with server.client(await server.new_key(stranger)) as client:
-            reply = await send(client, route, subject)
-            assert reply.status_code < 500, reply.text
-            scrubbed = without_names(reply, subject)
-            replies.append((scrubbed[0], scrubbed[1].replace(stranger.name, "CALLER")))
-    assert replies[0] == replies[1]
+    for route in guarded(about):
+        replies = []
+        for subject in (owner.things, of_nobody()):
+            stranger = await server.new_tenant()
+            async with server.client(await server.new_key(stranger)) as client:
+                reply = await send(client, route, subject)
+                assert reply.status_code < 500, f"{route}: {reply.text}"
+                scrubbed = without_names(reply, subject)
+                replies.append((scrubbed[0], scrubbed[1].replace(stranger.name, "CALLER")))
+        assert replies[0] == replies[1], route
     assert await everything_of(server, owner) == before
 
 
-@guarded
+@of_each_resource
 async def test_what_a_stranger_stores_under_the_same_names_is_its_own(
-    server: InProcess, owner: Owner, route: Route
+    server: InProcess, owner: Owner, about: str
 ) -> None:
     """Two tenants with the very same names: each route answers each with its own things only."""
-    stranger = await server.new_tenant()
-    async with server.client(await server.new_key(stranger)) as client:
-        body = {"name": owner.things.metric, "value": 77.0, "labels": {owner.things.label: "own"}}
-        assert (await client.post("/ingest", json=body)).status_code == 200
-        reply = await send(client, route, owner.things)
-        shown = reply.text
-        assert owner.things.value not in shown or owner.things.value in (reply.request.content.decode())
-        assert '"source":"secret"' not in shown
-        assert "1.25" not in shown
-        if "_id}" in route[1] or (route[0] == "GET" and "definitions/" in route[1]):
-            assert reply.status_code == 404
-
-
-@guarded
-async def test_a_key_without_the_scope_is_refused(server: InProcess, route: Route) -> None:
-    """403 for every scope that does not open the route; not 403 for the one that does."""
-    case = GUARDED[route]
-    owner = await new_owner(server)
-    for scope in Scope:
-        async with server.client(await server.new_key(owner.tenant, [scope])) as client:
+    for route in guarded(about):
+        stranger = await server.new_tenant()
+        async with server.client(await server.new_key(stranger)) as client:
+            body = {"name": owner.things.metric, "value": 77.0, "labels": {owner.things.label: "own"}}
+            assert (await client.post("/ingest", json=body)).status_code == 200
             reply = await send(client, route, owner.things)
-        refused = scope not in case.scopes or case.operator
-        assert (reply.status_code == 403) is refused, f"{scope}: {reply.status_code} {reply.text}"
-        if scope not in case.scopes:
-            assert_problem(reply, 403, "forbidden")
-    if case.scopes != set(Scope):
-        async with server.client(await server.new_key(owner.tenant, set(Scope) - case.scopes)) as client:
-            assert_problem(await send(client, route, owner.things), 403, "forbidden")
+        shown = reply.text
+        assert owner.things.value not in shown or owner.things.value in (reply.request.content.decode()), route
+        assert '"source":"secret"' not in shown, route
+        assert "1.25" not in shown, route
+        if "_id}" in route[1] or (route[0] == "GET" and "definitions/" in route[1]):
+            assert reply.status_code == 404, route
 
 
-@guarded
-async def test_without_a_valid_key_nothing_is_answered(server: InProcess, owner: Owner, route: Route) -> None:
+@of_each_resource
+async def test_a_key_without_the_scope_is_refused(server: InProcess, about: str) -> None:
+    """403 for every scope that does not open the route; not 403 for the one that does."""
+    owner = await new_owner(server)
+    for route in guarded(about):
+        case = GUARDED[route]
+        for scope in Scope:
+            async with server.client(await server.new_key(owner.tenant, [scope])) as client:
+                reply = await send(client, route, owner.things)
+            refused = scope not in case.scopes or case.operator
+            assert (reply.status_code == 403) is refused, f"{route} {scope}: {reply.status_code} {reply.text}"
+            if scope not in case.scopes:
+                assert_problem(reply, 403, "forbidden")
+        if case.scopes != set(Scope):
+            async with server.client(await server.new_key(owner.tenant, set(Scope) - case.scopes)) as client:
+                assert_problem(await send(client, route, owner.things), 403, "forbidden")
+
+
+@of_each_resource
+async def test_without_a_valid_key_nothing_is_answered(server: InProcess, owner: Owner, about: str) -> None:
     """401, the same one, for no key, an unknown one, a malformed one and a revoked one."""
+    revoked = await server.new_key(owner.tenant)
+    newest = (await server.storage.keys.list(owner.tenant.id))[-1]
+    await server.storage.keys.revoke(owner.tenant.id, newest.id)
     async with server.client() as client:
-        reply = await send(client, route, owner.things)
-        assert_problem(reply, 401, "unauthenticated")
-        assert reply.headers["www-authenticate"].startswith("Bearer")
-        for headers in (
-            {"x-api-key": "sx_nobody-has-this-key"},
-            {"x-api-key": ""},
-            {"authorization": "Basic dXNlcjpwYXNz"},
-            {"authorization": "Bearer "},
-            {"x-api-key": "x" * 10_000},
-        ):
-            assert_problem(await send(client, route, owner.things, **headers), 401, "unauthenticated")
-        revoked = await server.new_key(owner.tenant)
-        newest = (await server.storage.keys.list(owner.tenant.id))[-1]
-        await server.storage.keys.revoke(owner.tenant.id, newest.id)
-        assert_problem(await send(client, route, owner.things, **{"x-api-key": revoked}), 401, "unauthenticated")
+        for route in guarded(about):
+            reply = await send(client, route, owner.things)
+            assert_problem(reply, 401, "unauthenticated")
+            assert reply.headers["www-authenticate"].startswith("Bearer")
+            for headers in (
+                {"x-api-key": "sx_nobody-has-this-key"},
+                {"x-api-key": ""},
+                {"authorization": "Basic dXNlcjpwYXNz"},
+                {"authorization": "Bearer "},
+                {"x-api-key": "x" * 10_000},
+                {"x-api-key": revoked},
+            ):
+                assert_problem(await send(client, route, owner.things, **headers), 401, "unauthenticated")
 
 
-@guarded
-async def test_a_header_cannot_name_another_tenant(server: InProcess, owner: Owner, route: Route) -> None:
+@of_each_resource
+async def test_a_header_cannot_name_another_tenant(server: InProcess, owner: Owner, about: str) -> None:
     """X-Scope-OrgID of another tenant, or of none, is 403, by name and by id, alike; one's own is let through."""
     before = await everything_of(server, owner)
     stranger = await server.new_tenant()
-    key = await server.new_key(stranger)
-    async with server.client(key) as client:
-        replies = set()
-        for named in (owner.tenant.name, str(owner.tenant.id), "absent-tenant", "", "*", f"{stranger.name}|x"):
-            reply = await send(client, route, owner.things, **{"x-scope-orgid": named})
-            assert_problem(reply, 403, "forbidden")
-            assert owner.tenant.name not in reply.text
-            replies.add(reply.json()["detail"])
-        assert len(replies) == 1, "the refusal tells tenants that exist from ones that do not"
-        for named in (stranger.name, str(stranger.id)):
-            plain = await send(client, route, of_nobody(), **{"x-scope-orgid": named})
-            assert "X-Scope-OrgID" not in plain.text
+    async with server.client(await server.new_key(stranger)) as client:
+        for route in guarded(about):
+            replies = set()
+            for named in (owner.tenant.name, str(owner.tenant.id), "absent-tenant", "", "*", f"{stranger.name}|x"):
+                reply = await send(client, route, owner.things, **{"x-scope-orgid": named})
+                assert_problem(reply, 403, "forbidden")
+                assert owner.tenant.name not in reply.text
+                replies.add(reply.json()["detail"])
+            assert len(replies) == 1, f"{route}: the refusal tells tenants that exist from ones that do not"
+            for named in (stranger.name, str(stranger.id)):
+                plain = await send(client, route, of_nobody(), **{"x-scope-orgid": named})
+                assert "X-Scope-OrgID" not in plain.text
     assert await everything_of(server, owner) == before
 
 
