@@ -18,8 +18,11 @@ def in_thread(served: AbstractAsyncContextManager[T]) -> Iterator[T]:
     thread = threading.Thread(target=loop.run_forever, name="double", daemon=True)
     thread.start()
     try:
-        yield asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result(START_TIMEOUT_S)
-        asyncio.run_coroutine_threadsafe(served.__aexit__(None, None, None), loop).result(START_TIMEOUT_S)
+        opened = asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result(START_TIMEOUT_S)
+        try:
+            yield opened
+        finally:
+            asyncio.run_coroutine_threadsafe(served.__aexit__(None, None, None), loop).result(START_TIMEOUT_S)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

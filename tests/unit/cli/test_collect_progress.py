@@ -79,19 +79,24 @@ def test_a_terminal_shows_a_bar_until_it_ends(
     assert "\x1b" not in out
 
 
-def test_a_run_goes_on_when_nobody_watches(api: ServedApi, sextant: Commands, datadog: ScriptedVendor) -> None:
+def test_a_run_goes_on_when_nobody_watches(
+    api: ServedApi, sextant: Commands, datadog: ScriptedVendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C ends the command, which says where to look."""
-    held = asyncio.Event()
+    left = asyncio.Event()
 
-    async def interrupt(_: str) -> None:
-        if not held.is_set():
-            os.kill(os.getpid(), signal.SIGINT)
-            await held.wait()
+    async def hold(_: str) -> None:
+        await left.wait()
 
-    datadog.before = interrupt
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    datadog.before = hold
     with collecting(api, datadog):
-        _, err, status = sextant.both("collect", "datadog")
-        api.within(_set(held))
+        with monkeypatch.context() as patched:
+            patched.setattr(collect_progress.CollectProgress, "show", interrupt)
+            _, err, status = sextant.both("collect", "datadog")
+        api.within(_set(left))
     assert status == 130
     assert err == "sextant: not watched any more; the run goes on by itself: sextant sources run 1\n"
     assert "done" in sextant("sources", "run", "1").splitlines()[0]

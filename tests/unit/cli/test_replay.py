@@ -271,9 +271,9 @@ async def test_memory_stays_bounded_while_the_server_hangs(tmp_path: Path) -> No
     path = csv_file(tmp_path / "m.csv", 10_000)
     async with ingest_double() as server:
         server.troubles = [hangs]
-        sources = [Source(str(path), name=None, labels={}, rereadable=False)]
+        source = Source(str(path), name=None, labels={}, rereadable=False)
         async with IngestClient(server.target) as client:
-            work = Replay(sources, client, Patience(60), batch_size=100, lanes=1, speed=None, retention_days=None)
+            work = Replay([source], client, Patience(60), batch_size=100, lanes=1, speed=None, retention_days=None)
             running = asyncio.ensure_future(work.run(shift_us=0))
             await until(lambda: not server.troubles and work.tally.read >= 400)
             for _ in range(20):
@@ -281,6 +281,7 @@ async def test_memory_stays_bounded_while_the_server_hangs(tmp_path: Path) -> No
             assert work.tally.read <= 500
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+        source.close()
 
 
 def test_the_newest_time_is_found_over_all_sources(tmp_path: Path) -> None:

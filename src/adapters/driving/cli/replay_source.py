@@ -91,7 +91,9 @@ class Source:
                 self.size_bytes = self._copy.tell()
 
     def close(self) -> None:
-        """Removes the copy where there is one."""
+        """Ends a pass that was left in its middle, and removes the copy where there is one."""
+        if self._reading is not None:
+            self._reading.close()
         if self._copy is not None:
             self._copy.close()
 
