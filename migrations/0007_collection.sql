@@ -216,8 +216,6 @@ ALTER TABLE sextant.remediations ALTER COLUMN alert_id DROP NOT NULL;
 ALTER TABLE sextant.remediations ADD COLUMN recommendation text;
 ALTER TABLE sextant.remediations ADD CONSTRAINT remediations_cause
     CHECK ((alert_id IS NULL) <> (recommendation IS NULL));
-CREATE INDEX remediations_recommendation ON sextant.remediations (tenant_id, recommendation, id)
-    WHERE recommendation IS NOT NULL;
 
 DO $$
 DECLARE
@@ -252,6 +250,8 @@ GRANT INSERT ON sextant.remediations TO sextant_writer;
 
 GRANT SELECT, UPDATE ON sextant.metric_sources TO sextant_keeper;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sextant.collection_runs, sextant.collection_items,
-    sextant.collection_checkpoints, sextant.instances, sextant.drift_cluster_capacity_snapshots, sextant.config_changes,
-    sextant.drift_events, sextant.drift_recommendations, sextant.drift_looks TO sextant_keeper;
+    sextant.collection_checkpoints, sextant.instances TO sextant_keeper;
+GRANT SELECT, INSERT, UPDATE ON sextant.drift_looks TO sextant_keeper;
+GRANT SELECT, DELETE ON sextant.drift_cluster_capacity_snapshots, sextant.config_changes, sextant.drift_events,
+    sextant.drift_recommendations TO sextant_keeper;
 GRANT SELECT ON sextant.capacity_plans, sextant.config_baselines TO sextant_keeper;

@@ -10,6 +10,7 @@ import pytest
 
 from core.domain.config_diff import DIFFERENCES_MAX
 from core.domain.configurations import (
+    BASELINES_SIZE_BYTES_MAX,
     ConfigBaseline,
     ConfigChange,
     ConfigFilter,
@@ -18,7 +19,7 @@ from core.domain.configurations import (
     ObservedConfiguration,
     StoredBaseline,
 )
-from core.domain.errors import NotFound
+from core.domain.errors import Conflict, NotFound
 from core.domain.events import CHANGE_METRIC, MESSAGE_CHARS_MAX, EventFilter, EventSeverity, SignalEvent
 from tests.support.cluster_rows import HARD_DOCUMENT, NOON, change
 from tests.support.storages import Storage, Tenancy
@@ -333,3 +334,22 @@ async def test_tenants_apart(storage: Storage, tenancy: Tenancy, neighbour: Tena
     assert list(await storage.configurations.at(neighbour.id, "prod", "checkout", namespace=None, ts=NOON)) == []
     assert await storage.configurations.append(neighbour.id, [msgspec.structs.replace(made, after=V2)]) == 1
     assert await storage.configurations.get(tenancy.id, made.id) == made
+
+
+async def test_baselines_have_room_for_so_much(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) -> None:
+    """All of a tenant's together; replacing one, removing one and other tenants' do not count against it."""
+    store = storage.configurations
+
+    def wide(index: int) -> ConfigBaseline:
+        document = {"text": "x" * 255_000}
+        return ConfigBaseline(cluster_id="c", workload=f"w{index}", kind=ConfigKind.RUNTIME, document=document)
+
+    fitting = BASELINES_SIZE_BYTES_MAX // 255_100
+    for index in range(fitting):
+        await store.put_baseline(tenancy.id, wide(index), by="alice", now=NOON)
+    with pytest.raises(Conflict, match="16 MiB"):
+        await store.put_baseline(tenancy.id, wide(fitting), by="alice", now=NOON)
+    await store.put_baseline(tenancy.id, wide(0), by="bob", now=NOON)
+    await store.put_baseline(neighbour.id, wide(fitting), by="eve", now=NOON)
+    await store.delete_baseline(tenancy.id, "c", "default", "w0", ConfigKind.RUNTIME)
+    await store.put_baseline(tenancy.id, wide(fitting), by="alice", now=NOON)

@@ -9,7 +9,8 @@ from uuid import UUID, uuid5
 import msgspec
 
 from core.domain.config_diff import differences
-from core.domain.configurations import ConfigChange, Difference, ObservedConfiguration
+from core.domain.configurations import BASELINES_SIZE_BYTES_MAX, ConfigChange, Difference, ObservedConfiguration
+from core.domain.errors import Conflict
 from core.domain.events import CHANGE_METRIC, EventSeverity, SignalEvent, fingerprint_of
 
 VALUE_CHARS_MAX: Final = 80
@@ -50,6 +51,14 @@ def recorded_change(
         source=source,
         synthetic=found.synthetic,
     )
+
+
+def check_baselines_fit(others_bytes: int, wanted_bytes: int) -> None:
+    """Raises `Conflict` where a baseline does not fit beside a tenant's other ones."""
+    if others_bytes + wanted_bytes > BASELINES_SIZE_BYTES_MAX:
+        raise Conflict(
+            f"all baselines together would take more than {BASELINES_SIZE_BYTES_MAX >> 20} MiB; remove some first"
+        )
 
 
 def event_of_change(change: ConfigChange, *, now: datetime) -> SignalEvent:

@@ -41,4 +41,4 @@ def check_may_apply(
     if recommendation.state is RecommendationState.APPLIED:
         raise Conflict(f"{recommendation.rec_id!r} was applied already")
     if not approved:
-        raise Conflict(f"{recommendation.rec_id!r} is not approved")
+        raise Conflict(f"{recommendation.rec_id!r} is not approved: approve it first; a dry run needs no approval")

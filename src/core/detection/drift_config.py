@@ -15,8 +15,9 @@ from core.domain.quantities import parse_quantity
 
 SHOWN_MAX: Final = 50
 """Differences in the evidence; the message names the first."""
-VALUE_CHARS_MAX: Final = 500
-"""Of one side of a difference in the evidence."""
+VALUE_CHARS_MAX: Final = 200
+"""Of one side of a difference in the evidence, and of its pointer: all of them take less than any document may, even
+where JSON writes each character as six."""
 WORDS_CHARS_MAX: Final = 120
 """Of one side in the message."""
 SEVERITIES: Final = {

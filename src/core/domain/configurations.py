@@ -13,6 +13,8 @@ from core.domain.times import check_instant
 
 DOCUMENT_SIZE_BYTES_MAX: Final = 256 << 10
 """A pod template with all its environment is some kilobytes."""
+BASELINES_SIZE_BYTES_MAX: Final = 16 << 20
+"""Of all of a tenant's baselines together, which are read at once: thousands of workloads."""
 DOCUMENT_DEPTH_MAX: Final = 50
 TEXT_CHARS_MAX: Final = 500
 

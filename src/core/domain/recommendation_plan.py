@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from core.domain.actions import (
     TEXT_CHARS_MAX,
     Action,
@@ -25,18 +27,8 @@ from core.domain.definitions import Aggregation
 from core.domain.errors import InvalidInput
 from core.domain.kubernetes_names import check_label, check_object_name
 from core.domain.recommendations import Recommendation, Settings, Target
-from core.domain.recommended_changes import (
-    Place,
-    change_lines,
-    changed_fields,
-)
-from core.domain.remediation import (
-    ApprovalMode,
-    MetricCheck,
-    RemediationPolicy,
-    Step,
-    Verification,
-)
+from core.domain.recommended_changes import Place, change_lines, changed_fields
+from core.domain.remediation import ApprovalMode, MetricCheck, RemediationPolicy, Step, Verification
 from core.domain.rules import NAME_CHARS_MAX, AlertRule, Condition
 from core.domain.telemetry import CLUSTER, CPU_USAGE, NAMESPACE, RESTARTS, WORKLOAD
 
@@ -132,8 +124,12 @@ def made_up_alert(recommendation: Recommendation, place: Place, rule: AlertRule,
 
 
 def workflow_id_of(tenant_id: int, recommendation: Recommendation) -> str:
-    """The one workflow of an attempt: the same for everybody who tries to start it after the same last attempt."""
-    digest = hashlib.sha256(recommendation.rec_id.encode()).hexdigest()[:16]
+    """The one workflow of an attempt: the same for everybody who tries to start it after the same last attempt.
+
+    Once synthetic data are purged another recommendation may have the same id; the remediations of the first stay.
+    """
+    told = f"{recommendation.rec_id}\0{recommendation.created_at.isoformat()}"
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     return f"sextant-recommendation-{tenant_id}-{digest}-{recommendation.remediation or 0}"
 
 
@@ -175,9 +171,10 @@ def _action(kind: str, settings: Settings, fields: Sequence[str], target: Target
             namespace, deployment = _names(place)
             return SetContainerAction(namespace=namespace, deployment=deployment, container=target.container, **values)
         case "hpa_tune":
-            namespace, workload = _names(place)
-            name = workload if target.hpa is None else target.hpa
-            check_object_name(f"{DOCUMENT}.hpa", name)
+            if target.hpa is not None:
+                check_object_name(f"{DOCUMENT}.hpa", target.hpa)
+                place = msgspec.structs.replace(place, workload=target.hpa)
+            namespace, name = _names(place)
             return PatchHpaAction(namespace=namespace, name=name, **values)
         case "scale_workload":
             namespace, deployment = _names(place)

@@ -22,7 +22,7 @@ from core.domain.errors import Conflict, InvalidInput, NotFound, TooLarge
 from core.domain.names import check_cluster_id
 from core.domain.tenants import Principal, Scope
 from core.domain.times import check_instant
-from core.services.cursors import check_page, cut, decode_moment, encode_moment
+from core.services.cursors import DOCUMENTS_PAGE_MAX, check_page, cut, decode_moment, encode_moment
 from core.services.recording import READ_ALERTS, Recorder, actor
 from ports.driven.audit_log import AuditLog
 from ports.driven.clock import Clock
@@ -72,6 +72,7 @@ class ConfigurationService:
         """See `Configurations.list`."""
         principal.require_any(*READ_ALERTS)
         check_page(limit)
+        limit = min(limit, DOCUMENTS_PAGE_MAX)
         _check_filter(wanted)
         found = await self._configurations.list(
             principal.tenant_id, wanted, limit=limit + 1, before=decode_moment(cursor)

@@ -1,17 +1,14 @@
 """Drift events: reported, listed, settled, and looked for on demand."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from datetime import UTC, datetime
+from typing import Final
 from uuid import uuid4
 
-import msgspec
-
-from core.domain.drift import DriftEvent, DriftFilter, DriftSpec, DriftStatus, check_id
+from core.domain.drift import DriftEvent, DriftFilter, DriftSpec, DriftStatus
 from core.domain.errors import InvalidInput, NotFound
 from core.domain.names import check_cluster_id, check_text_encodable
 from core.domain.tenants import Principal, Scope
-from core.domain.times import EPOCH, TIME_US_MAX
-from core.services.cursors import check_page, cut, decode_cursor, encode_cursor
+from core.services.cursors import DOCUMENTS_PAGE_MAX, check_page, cut, decode_named_moment, encode_named_moment
 from core.services.drift_looking import DriftLooking
 from core.services.recording import READ_REMEDIATION, Recorder, actor
 from ports.driven.audit_log import AuditLog
@@ -20,13 +17,6 @@ from ports.driven.drift_store import DriftStore
 from ports.driving.drifting import DriftFound, DriftPage
 
 NOTE_CHARS_MAX: Final = 1_000
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a page of drift events ended."""
-
-    at_us: Annotated[int, msgspec.Meta(ge=0, lt=TIME_US_MAX)]
-    drift_id: str
 
 
 class DriftService:
@@ -52,12 +42,13 @@ class DriftService:
         """See `Drift.list`."""
         principal.require_any(*READ_REMEDIATION)
         check_page(limit)
+        limit = min(limit, DOCUMENTS_PAGE_MAX)
         if wanted.start is not None and wanted.end is not None and wanted.end <= wanted.start:
             raise InvalidInput("end", f"{wanted.end.isoformat()} is not after start {wanted.start.isoformat()}")
-        before = None if cursor is None else _position(cursor)
+        before = decode_named_moment(cursor)
         found = await self._drift.list(principal.tenant_id, wanted, limit=limit + 1, before=before)
         page, more = cut(found, limit)
-        return DriftPage(page, _cursor(page[-1]) if more else None)
+        return DriftPage(page, encode_named_moment(page[-1].start_ts, page[-1].drift_id) if more else None)
 
     async def get(self, principal: Principal, drift_id: str) -> DriftEvent:
         """See `Drift.get`."""
@@ -116,19 +107,6 @@ def _stored_form(spec: DriftSpec, *, by: str, now: datetime) -> DriftEvent:
         status_by=by if is_settled else None,
         status_note=None,
     )
-
-
-def _position(cursor: str) -> tuple[datetime, str]:
-    position = decode_cursor(cursor, Position)
-    try:
-        check_id("cursor", position.drift_id)
-    except InvalidInput:
-        raise InvalidInput("cursor", "is not one that this server gave; pass next_cursor as it came") from None
-    return EPOCH + timedelta(microseconds=position.at_us), position.drift_id
-
-
-def _cursor(last: DriftEvent) -> str:
-    return encode_cursor(Position((last.start_ts - EPOCH) // timedelta(microseconds=1), last.drift_id))
 
 
 def _check_note(note: str) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from core.detection.drift_findings import Judged
 from core.domain.capacity import CapacitySnapshot
 from core.domain.drift import DriftEvent, DriftFilter, DriftSeverity, DriftStatus
@@ -25,9 +27,12 @@ from ports.driving.drifting import DriftFound
 
 FOUND_MAX: Final = 2_000
 """In one cluster: whoever has more needs no list of them. The worst are kept."""
-PAGE: Final = 1_000
-PAGES_MAX: Final = 10
-"""Of known events in each status; more drift than that is not told apart from new drift."""
+PAGE: Final = 200
+"""Of known events: what others post may hold evidence of a quarter of a megabyte each."""
+PAGES_MAX: Final = 50
+"""In each status; more drift than that is not told apart from new drift."""
+RESOLVED_PAGES_MAX: Final = 5
+"""Of those that were resolved only the newest matter."""
 _WORST_FIRST: Final = {DriftSeverity.CRITICAL: 0, DriftSeverity.MAJOR: 1, DriftSeverity.MINOR: 2}
 
 
@@ -109,7 +114,7 @@ class DriftLooking:
         """All events that go on or may, and the newest of the resolved ones."""
         known: list[DriftEvent] = []
         for status in DriftStatus:
-            pages = 1 if status is DriftStatus.RESOLVED else PAGES_MAX
+            pages = RESOLVED_PAGES_MAX if status is DriftStatus.RESOLVED else PAGES_MAX
             known += await self._of_status(tenant_id, DriftFilter(cluster_id=cluster_id, status=status), pages)
         return known
 
@@ -118,7 +123,8 @@ class DriftLooking:
         before: tuple[datetime, str] | None = None
         for _ in range(pages):
             page = await self._drift.list(tenant_id, wanted, limit=PAGE, before=before)
-            events += page
+            # Of what others posted only the ids are of use.
+            events += [one if one.automatic else msgspec.structs.replace(one, evidence={}) for one in page]
             if len(page) < PAGE:
                 break
             before = (page[-1].start_ts, page[-1].drift_id)

@@ -1,12 +1,10 @@
 """Recommendations: reported, decided on, applied by remediations, and what they brought."""
 
-from datetime import datetime, timedelta
-from typing import Annotated, Final
+from datetime import datetime
+from typing import Final
 from uuid import uuid4
 
-import msgspec
-
-from core.domain.drift import DriftEvent, check_id
+from core.domain.drift import DriftEvent
 from core.domain.errors import InvalidInput, TooExpensive
 from core.domain.recommendation_plan import (
     VERIFIABLE,
@@ -26,8 +24,8 @@ from core.domain.recommendations import (
 from core.domain.recommended_changes import Place, change_lines, place_of
 from core.domain.remediation import RemediationOrder
 from core.domain.tenants import Principal, Scope
-from core.domain.times import EPOCH, TIME_US_MAX, TimeRange
-from core.services.cursors import check_page, cut, decode_cursor, encode_cursor
+from core.domain.times import TimeRange
+from core.services.cursors import DOCUMENTS_PAGE_MAX, check_page, cut, decode_named_moment, encode_named_moment
 from core.services.recommendation_outcome import OutcomeReading
 from core.services.recording import READ_REMEDIATION, Recorder, actor
 from core.services.telemetry_reading import TelemetryReading
@@ -40,13 +38,6 @@ from ports.driving.drifting import Applied, RecommendationDetail, Recommendation
 
 REASON_CHARS_MAX: Final = 1_000
 AUTO_APPROVED: Final = "approved as it was posted"
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a page of recommendations ended."""
-
-    at_us: Annotated[int, msgspec.Meta(ge=0, lt=TIME_US_MAX)]
-    rec_id: str
 
 
 class RecommendationService:
@@ -93,10 +84,11 @@ class RecommendationService:
         """See `Recommendations.list`."""
         principal.require_any(*READ_REMEDIATION)
         check_page(limit)
-        before = None if cursor is None else _position(cursor)
+        limit = min(limit, DOCUMENTS_PAGE_MAX)
+        before = decode_named_moment(cursor)
         found = await self._recommendations.list(principal.tenant_id, wanted, limit=limit + 1, before=before)
         page, more = cut(found, limit)
-        return RecommendationPage(page, _cursor(page[-1]) if more else None)
+        return RecommendationPage(page, encode_named_moment(page[-1].created_at, page[-1].rec_id) if more else None)
 
     async def get(self, principal: Principal, rec_id: str) -> RecommendationDetail:
         """See `Recommendations.get`."""
@@ -218,19 +210,6 @@ def _stored_form(spec: RecommendationSpec, event: DriftEvent, *, by: str, now: d
         dry_run=None,
         applied_at=None,
     )
-
-
-def _position(cursor: str) -> tuple[datetime, str]:
-    position = decode_cursor(cursor, Position)
-    try:
-        check_id("cursor", position.rec_id)
-    except InvalidInput:
-        raise InvalidInput("cursor", "is not one that this server gave; pass next_cursor as it came") from None
-    return EPOCH + timedelta(microseconds=position.at_us), position.rec_id
-
-
-def _cursor(last: Recommendation) -> str:
-    return encode_cursor(Position((last.created_at - EPOCH) // timedelta(microseconds=1), last.rec_id))
 
 
 def _check_reason(reason: str) -> None:

@@ -85,7 +85,8 @@ class ConfigStore(Protocol):
         ...
 
     async def put_baseline(self, tenant_id: int, baseline: ConfigBaseline, *, by: str, now: datetime) -> None:
-        """Declares or replaces one."""
+        """Declares or replaces one; raises `Conflict` where all together would take more than
+        `BASELINES_SIZE_BYTES_MAX`."""
         ...
 
     async def delete_baseline(

@@ -1,6 +1,7 @@
 """How recommendations become remediation policies."""
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -197,6 +198,13 @@ def test_a_workload_that_nobody_names() -> None:
         planned("scale_workload", {"proposed": {"replicas": 2}}, workload_name=None)
 
 
+def test_an_autoscaler_of_no_workload() -> None:
+    """Its own name is enough."""
+    document = {"hpa": "front", "proposed": {"replicas_max": 9}, "verification": {"check": CHECK}}
+    [step] = planned("hpa_tune", document, workload_name=None).steps
+    assert step.action == PatchHpaAction(namespace="shop", name="front", replicas_max=9)
+
+
 @given(text=st.text(min_size=1, max_size=60))
 def test_no_text_of_a_document_acts_as_a_template(text: str) -> None:
     """Whatever stands in the fields of a known type ends up as it was written, or is refused."""
@@ -242,4 +250,6 @@ def test_an_attempt_has_one_workflow() -> None:
     assert again == workflow_id_of(1, recommendation("a b/c"))
     others = [workflow_id_of(1, recommendation("a b/d")), workflow_id_of(2, one)]
     assert len({again, *others, workflow_id_of(1, recommendation("a b/c", remediation=7))}) == 4
+    after_a_purge = recommendation("a b/c", created_at=AT + timedelta(microseconds=1))
+    assert workflow_id_of(1, after_a_purge) != again
     assert again.replace("-", "").isalnum()

@@ -144,3 +144,12 @@ def test_evidence_stays_small() -> None:
     assert len(found.drift.evidence["differences"]) == 50
     assert found.drift.evidence["differences_in_all"] == 100
     assert found.drift.severity is DriftSeverity.MINOR
+
+
+def test_evidence_stays_small_however_json_writes_it() -> None:
+    """Control characters take six bytes each."""
+    names = [f"/{n}" for n in range(50)]
+    found = drift_of(dict.fromkeys(names, "\x01" * 800), dict.fromkeys(names, "\x02" * 800), ConfigKind.RUNTIME)
+    assert found is not None
+    check_document("evidence", found.drift.evidence)
+    assert len(found.drift.evidence["differences"]) == 50

@@ -13,6 +13,7 @@ from core.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, TooL
 from core.domain.tenants import Scope
 from core.domain.times import EPOCH
 from core.services.configurations import ConfigurationService
+from core.services.cursors import DOCUMENTS_PAGE_MAX
 from tests.support.callers import database, principal, recorded, secrets_in
 
 NOW = EPOCH + timedelta(microseconds=FakeClock().now_us())
@@ -119,6 +120,15 @@ async def test_history_comes_in_pages(world: World) -> None:
         await world.service.list(reader, wanted, limit=3, cursor="x")
     with pytest.raises(InvalidInput, match="limit"):
         await world.service.list(reader, wanted, limit=0, cursor=None)
+
+
+async def test_a_page_holds_no_more_documents_than_fit_into_memory(world: World) -> None:
+    """However many were asked for; the cursor leads to the others."""
+    await world.posted(*(change(ts=NOW - minutes * timedelta(minutes=1)) for minutes in range(DOCUMENTS_PAGE_MAX + 1)))
+    page = await world.service.list(principal(Scope.ALERTS), ConfigFilter(), limit=1_000, cursor=None)
+    assert len(page.data) == DOCUMENTS_PAGE_MAX
+    rest = await world.service.list(principal(Scope.ALERTS), ConfigFilter(), limit=1_000, cursor=page.next_cursor)
+    assert (len(rest.data), rest.next_cursor) == (1, None)
 
 
 async def test_the_state_at_an_instant_is_the_last_change_of_each_kind(world: World) -> None:

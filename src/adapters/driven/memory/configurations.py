@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from adapters.driven.config_recording import event_of_change, recorded_change
+import msgspec
+
+from adapters.driven.config_recording import check_baselines_fit, event_of_change, recorded_change
 from adapters.driven.memory.database import MemoryDatabase
 from core.domain.configurations import (
     ConfigBaseline,
@@ -109,10 +111,12 @@ class MemoryConfigStore:
         return sorted(found, key=lambda stored: _place(stored.baseline))
 
     async def put_baseline(self, tenant_id: int, baseline: ConfigBaseline, *, by: str, now: datetime) -> None:
-        """Declares or replaces one."""
+        """Declares or replaces one, or `Conflict`."""
         key = (baseline.cluster_id, baseline.namespace, baseline.workload, baseline.kind)
-        stored = StoredBaseline(baseline=baseline, declared_by=by, declared_at=now)
-        self._tables.baselines.setdefault(tenant_id, {})[key] = stored
+        declared = self._tables.baselines.setdefault(tenant_id, {})
+        others = (stored.baseline for place, stored in declared.items() if place != key)
+        check_baselines_fit(sum(map(_size_bytes, others)), _size_bytes(baseline))
+        declared[key] = StoredBaseline(baseline=baseline, declared_by=by, declared_at=now)
 
     async def delete_baseline(
         self, tenant_id: int, cluster_id: str, namespace: str, workload: str, kind: ConfigKind
@@ -140,3 +144,7 @@ def _is_wanted(change: ConfigChange, wanted: ConfigFilter) -> bool:
         and (wanted.start is None or wanted.start <= change.ts)
         and (wanted.end is None or change.ts < wanted.end)
     )
+
+
+def _size_bytes(baseline: ConfigBaseline) -> int:
+    return len(msgspec.json.encode(baseline.document))

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.driven.config_recording import event_of_change, recorded_change
+from adapters.driven.config_recording import check_baselines_fit, event_of_change, recorded_change
 from adapters.driven.postgres.config_rows import baseline_of, change_of, diff_json
 from adapters.driven.postgres.database import Connection, Database, Role
 from adapters.driven.postgres.documents import document_json, optional_json
@@ -117,6 +117,9 @@ class PostgresConfigStore:
         place = (baseline.cluster_id, baseline.namespace, baseline.workload, baseline.kind.value)
         text = document_json(baseline.document)
         async with self._database.transaction(Role.WRITER, tenant_id=tenant_id, timeout_s=TIMEOUT_S) as connection:
+            await connection.execute(SQL["lock_baselines"], tenant_id)
+            others_bytes: int = await connection.fetchval(SQL["size_of_other_baselines"], tenant_id, *place)
+            check_baselines_fit(others_bytes, len(text.encode()))
             await connection.execute(SQL["put_baseline"], tenant_id, *place, text, by, now)
 
     async def delete_baseline(

@@ -84,6 +84,15 @@ FROM sextant.config_baselines
 WHERE tenant_id = $1 AND ($2::text IS NULL OR cluster_id = $2) AND ($3::text IS NULL OR workload = $3)
 ORDER BY cluster_id COLLATE "C", namespace COLLATE "C", workload COLLATE "C", kind COLLATE "C"
 
+-- name: lock_baselines
+-- Whoever declares a baseline of a tenant waits for the others who do: together they have room for so many bytes.
+SELECT pg_advisory_xact_lock(hashtext('sextant.config_baselines'), $1)
+
+-- name: size_of_other_baselines
+-- How many bytes a tenant's baselines take, but for one.
+SELECT coalesce(sum(octet_length(document::text)), 0)::bigint FROM sextant.config_baselines
+WHERE tenant_id = $1 AND (cluster_id, namespace, workload, kind) <> ($2, $3, $4, $5)
+
 -- name: put_baseline
 -- Declares a baseline.
 INSERT INTO sextant.config_baselines (tenant_id, cluster_id, namespace, workload, kind, document, declared_by, declared_at)

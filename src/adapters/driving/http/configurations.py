@@ -142,7 +142,8 @@ class ConfigurationController(Controller):
     @put("/baselines", operation_id="put_config_baseline", summary="Declare configuration")
     async def declare(self, request: ApiRequest, services: ServicesDependency) -> ConfigBaseline:
         """Declares or replaces what one part of a workload's configuration is meant to be. Where the live configuration
-        differs that is found as drift; fields that `document` lacks are not compared."""
+        differs that is found as drift; fields that `document` lacks are not compared. A conflict where all baselines
+        together would take more than 16 MiB."""
         baseline = await json_body(request, _baseline)
         await services.configurations.put_baseline(request.user, baseline)
         return baseline
