@@ -9,8 +9,20 @@ from core.domain.collection import Instance, InstanceFilter
 from core.domain.errors import Conflict, NotFound
 from core.domain.source_configs import SourceKind
 from ports.driven.metric_source import SeenInstance
-from ports.driven.source_store import CollectionClaim
-from tests.support.collection_rows import NOON, claimed, finish, forget_collection, later, order, request
+from ports.driven.source_store import Checkpoint, CollectionClaim
+from tests.support.collection_rows import (
+    FULL,
+    NOON,
+    advance,
+    claimed,
+    create,
+    finish,
+    forget_collection,
+    later,
+    order,
+    request,
+    spec,
+)
 from tests.support.storages import Storage, Store, Tenancy
 
 WEB = SeenInstance(
@@ -149,3 +161,32 @@ async def test_synthetic_ones_are_purged(
     await request(storage, tenancy, order())
     again = await claimed(storage)
     assert await see(storage, again, NODE, provider=SourceKind.SYNTHETIC) == 1
+
+
+async def test_what_was_purged_is_made_up_again(
+    storage: Storage, store: Store, tenancy: Tenancy, neighbour: Tenancy
+) -> None:
+    """A synthetic source that was asked once begins anew; stored ones, other kinds and other tenants go on."""
+    forget_collection(store.place)
+    stored = await create(storage, tenancy)
+    orders = [
+        (tenancy, order("once:a")),
+        (tenancy, order("once:b", spec=FULL)),
+        (tenancy, order(stored, spec=spec(), stored=True)),
+        (neighbour, order("once:a")),
+    ]
+    reached = (Checkpoint(item="a", series="", through=NOON),)
+    for owner, one in orders:
+        await request(storage, owner, one)
+        claim = await claimed(storage)
+        await advance(storage, claim, checkpoints=reached)
+        await finish(storage, claim)
+    asked = await storage.synthetic.request(tenancy.id, by="key:1", now=NOON)
+    assert await storage.synthetic_purger.purge(asked.id, now=later(minutes=1))
+    left = []
+    for owner, one in orders:
+        await request(storage, owner, one)
+        claim = await claimed(storage)
+        left.append(len(await storage.collection_work.checkpoints(claim)))
+        await finish(storage, claim)
+    assert left == [0, 1, 1, 1]

@@ -211,7 +211,8 @@ def check_config(config: SourceConfig) -> None:
             if not 1 <= config.instances <= FLEET_MAX:
                 raise InvalidInput("config.instances", f"must be from 1 to {FLEET_MAX}")
             check_cluster_id("config.cluster_id", config.cluster_id)
-            _check_step("config.step", config.step)
+            if not MINUTE_US <= parse_duration(config.step, "config.step") <= DAY_US:
+                raise InvalidInput("config.step", "must be from 1m to 1d: a fleet to look at, not a load test")
 
 
 def _check_cloudwatch(config: CloudWatchConfig) -> None:

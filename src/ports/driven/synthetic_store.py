@@ -48,7 +48,8 @@ class SyntheticPurger(Protocol):
     async def purge(self, purge_id: int, *, now: datetime) -> bool:
         """Deletes in one transaction the samples of series labelled ``synthetic=true``, synthetic events, anomalies,
         published risks, incidents, instances, capacity snapshots, configuration changes, drift events and
-        recommendations, and marks the purge as finished.
+        recommendations, and the checkpoints of synthetic one-off sources, which begin anew; and marks the purge as
+        finished.
 
         False where points of such series are still unsettled in the journal, or somebody settles now: settle
         everything and come again. False as well while a run of the tenant's detection is under way, which would write

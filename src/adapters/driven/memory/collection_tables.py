@@ -59,7 +59,10 @@ class CollectionTables:
         self.known: dict[tuple[int, SourceKind, str], int] = {}  # ids of instances
 
     def forget_synthetic(self, tenant_id: int) -> None:
-        """Deletes a tenant's synthetic instances."""
+        """Deletes a tenant's synthetic instances, and how far collecting made-up data once had come."""
+        for row in self.runs.values():
+            if row.tenant_id == tenant_id and row.run.kind is SourceKind.SYNTHETIC and row.source_id is None:
+                self.checkpoints.pop((tenant_id, row.scope), None)
         for key, instance_id in list(self.known.items()):
             if key[0] == tenant_id and self.instances[instance_id].instance.synthetic:
                 del self.instances[instance_id], self.known[key]

@@ -24,6 +24,7 @@ BLOCKS_AT_ONCE: Final = 64
 
 COLLECTED: Final = (
     "delete_instances",
+    "delete_checkpoints",
     "delete_capacity",
     "delete_config_changes",
     "delete_drift",

@@ -81,6 +81,14 @@ WHERE i.tenant_id = $1 AND i.synthetic
 -- A tenant's synthetic instances.
 DELETE FROM sextant.instances WHERE tenant_id = $1 AND synthetic
 
+-- name: delete_checkpoints
+-- How far collecting made-up data once had come: asked for again, all of it is made up again. Stored sources go on.
+DELETE FROM sextant.collection_checkpoints c
+WHERE c.tenant_id = $1 AND EXISTS (
+    SELECT FROM sextant.collection_runs r
+    WHERE r.tenant_id = c.tenant_id AND r.scope = c.scope AND r.kind = 'synthetic' AND r.source_id IS NULL
+)
+
 -- name: delete_capacity
 -- A tenant's synthetic capacity snapshots.
 DELETE FROM sextant.drift_cluster_capacity_snapshots WHERE tenant_id = $1 AND synthetic

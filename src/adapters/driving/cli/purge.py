@@ -28,7 +28,8 @@ def purge(
     Samples of series labelled synthetic="true", events, instances, capacity
     snapshots, changes of configuration, drift and recommendations that are marked
     as synthetic, and their anomalies and incidents. Nothing else: a synthetic
-    source that is scheduled goes on. Needs a key with the scope admin.
+    source that is scheduled goes on, names of clusters and series stay known,
+    and `sextant collect synthetic` begins anew. Needs a key with the scope admin.
 
     For example:
 
@@ -45,8 +46,8 @@ def purge(
         elif done.finished_at is None:
             write(f"purge {done.id} waits for the keeper")
         else:
-            counted = f"{done.samples} samples, {done.events} events, {done.anomalies} anomalies"
-            write(f"purged {counted} and {done.incidents} incidents")
+            counted = f"samples: {done.samples:,}, events: {done.events:,}, anomalies: {done.anomalies:,}"
+            write(f"purged {counted}, incidents: {done.incidents:,}; with all else that was synthetic")
 
     return with_api(server, work)
 
