@@ -9,8 +9,7 @@ from tests.conftest import on_postgres, on_timescale_native
 from tests.e2e.program import KEY, Program, running
 from tests.support.store_fixtures import empty_database
 
-SETTINGS = {"SEXTANT_KEEPER_SETTLE_AGE": "300ms", "SEXTANT_COLLECTION_ENABLED": "false"}
-"""Sources that requests of test_openapi.py describe would be asked, wherever on the internet they are."""
+SETTINGS = {"SEXTANT_KEEPER_SETTLE_AGE": "300ms"}
 
 
 @pytest.fixture(scope="session", params=[on_postgres, on_timescale_native])

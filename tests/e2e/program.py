@@ -17,6 +17,8 @@ import psutil
 
 KEY = "operator-key-of-the-tests"
 """What the operator's key is set to, so that tests need not read it from a file."""
+COLLECTING = {"SEXTANT_COLLECTION_ENABLED": "true"}
+"""The setting with which a server of these tests has a collector."""
 START_TIMEOUT_S = 60.0
 """A first start takes about 4 s on an idle machine; test machines are rarely idle."""
 STOP_TIMEOUT_S = 20.0
@@ -134,9 +136,13 @@ def running(
     database_url: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Program]:
-    """A server in `directory`, ready; with an embedded PostgreSQL unless a database is named. All of it ends."""
+    """A server in `directory`, ready; with an embedded PostgreSQL unless a database is named. All of it ends.
+
+    It collects from no metric source unless `COLLECTING` is part of `environment`: most tests need no process for that.
+    """
     named = {"SEXTANT_DATABASE_URL": database_url} if database_url is not None else {}
-    program = Program(directory / "data", free_port(), arguments, {**named, **(environment or {})})
+    settings = {"SEXTANT_COLLECTION_ENABLED": "false", **named, **(environment or {})}
+    program = Program(directory / "data", free_port(), arguments, settings)
     try:
         program.start()
         yield program

@@ -7,14 +7,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.program import Program, free_port, is_alive, name_of, run_sextant, running, wait_until
+from tests.e2e.program import COLLECTING, Program, free_port, is_alive, name_of, run_sextant, running, wait_until
 from tests.support.temporal import require_temporal
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 WAIT_S = 60.0
 """A process takes about a second to start on an idle machine; test machines are rarely idle."""
-PARTS = ("keeper", "alerts", "worker")
+PARTS = ("keeper", "alerts", "collect", "worker")
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +36,8 @@ def status_of(program: Program) -> dict[str, object]:
 
 
 def test_every_process_comes_up_and_is_replaced(tmp_path: Path) -> None:
-    """Keeper, alerts, worker and Temporal: kill -9 of any brings another, Temporal at the same address."""
-    with running(tmp_path) as program:
+    """Keeper, alerts, collector, worker and Temporal: kill -9 of any brings another, Temporal at the same address."""
+    with running(tmp_path, environment=COLLECTING) as program:
         wait_until(lambda: "Remediation" in program.log, WAIT_S, lambda: program.log)
         wait_until(lambda: all(program.named(part) for part in PARTS), WAIT_S, lambda: program.log)
         shown = re.search(r"Remediation +Temporal at (127\.0\.0\.1:\d+) \(embedded\)", program.log)

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import on_postgres, on_timescale_native
 from tests.e2e.alerting import WAIT_S, Api
-from tests.e2e.program import KEY, Program, run_sextant, running, wait_until
+from tests.e2e.program import COLLECTING, KEY, Program, run_sextant, running, wait_until
 from tests.e2e.served import in_thread
 from tests.support.kubernetes_api import KubernetesApiServer
 from tests.support.store_fixtures import empty_database
@@ -63,7 +63,8 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     require_temporal()
     directory = tmp_path_factory.mktemp("collection")
     with in_thread(KubernetesApiServer().served()) as cluster:
-        environment = {"SEXTANT_WORKER_KUBECONFIG": str(cluster.kubeconfig(directory / "kubeconfig"))}
+        kubeconfig = str(cluster.kubeconfig(directory / "kubeconfig"))
+        environment = {**COLLECTING, "SEXTANT_WORKER_KUBECONFIG": kubeconfig}
         if request.param == "postgres":
             with running(directory, environment=environment) as program:
                 yield World(program, cluster)

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.program import KEY, Program, is_alive, run_sextant, running, wait_until
+from tests.e2e.program import COLLECTING, KEY, Program, is_alive, run_sextant, running, wait_until
 
 pytestmark = pytest.mark.postgres
 
-RANDOM_KEY = {"SEXTANT_BOOTSTRAP_API_KEY": ""}
+RANDOM_KEY = {**COLLECTING, "SEXTANT_BOOTSTRAP_API_KEY": ""}
 METRIC = {"name": "room_temperature", "value": 21.5, "labels": {"room": "kitchen"}}
 
 

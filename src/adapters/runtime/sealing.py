@@ -93,10 +93,12 @@ def _kept_key(path: Path) -> str:
     with suppress(FileExistsError), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_urlsafe(KEY_CHARS_MIN) + "\n")
     deadline_s = time.monotonic() + WRITTEN_WITHIN_S
-    while not (key := path.read_text().strip()):
+    while not (key := path.read_text(errors="replace").strip()):
         if time.monotonic() > deadline_s:
             raise OSError(errno.EIO, "the file is empty; restore it, or remove it")
         time.sleep(0.01)
+    if len(key) < KEY_CHARS_MIN or not key.isascii():
+        raise OSError(errno.EIO, "the file holds no key; restore it, or remove it")
     return key
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from core.domain.collection import Counts, ItemResult, Problem, ProblemKind, Progress
 from core.domain.definitions import RETENTION_DAYS_DEFAULT, retention_cutoff
-from core.domain.errors import RateLimited
+from core.domain.errors import RateLimited, Unavailable
 from core.domain.points import POINTS_PER_REQUEST_MAX
 from core.domain.series import SeriesIdentity
 from core.domain.times import DAY_US, format_time
@@ -47,6 +47,8 @@ RUN_S_MAX: Final = 3_600.0
 GATHER_S: Final = 1.0
 """What is fetched is stored after this long at the latest; somebody may be watching."""
 GATHER_PARTS_MAX: Final = 500
+DOUBT_S: Final = 2.0
+"""A process that was not slow, but asleep for longer, may have lost its claim: it asks before it stores."""
 BUCKET_US_MAX: Final = DAY_US
 """Vendors that answer in buckets give the one that holds the window's start, whose timestamp lies before it."""
 
@@ -92,7 +94,8 @@ class CollectionPass:
         """Fetches and stores everything that is asked for, as far as that is possible."""
         try:
             secrets = self._around.sealing.unseal(self._claim.sealed) if self._claim.sealed is not None else {}
-        except SealError as error:
+        except (SealError, Unavailable) as error:
+            # Here it is the key that is not available; waiting for it would keep the run from saying so.
             return failed(ProblemKind.CONFIGURATION, str(error))
         asked = await self._asked()
         if asked.start_us is not None and asked.start_us >= asked.end_us:
@@ -199,6 +202,9 @@ class CollectionPass:
     async def _flush(self, asked: Asked) -> None:
         """Stores what was gathered, and then notes it."""
         pending, self._pending = self._pending, []
+        if pending and self._clock.monotonic_s() - self._stored_s > DOUBT_S:
+            # Whoever has lost the claim meanwhile must not put older answers over what another has stored since.
+            await self._advance()
         parts = [self._part(collected, asked) for collected in pending]
         await self._things.see([one.instance for part in parts for one in part.series if one.instance is not None])
         try:

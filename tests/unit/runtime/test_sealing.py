@@ -60,3 +60,11 @@ def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match=r"file/secrets\.key.*SEXTANT_COLLECTION_KEYS"):
         sealing(tmp_path / "file").seal(SECRETS)
+
+
+@pytest.mark.parametrize("damaged", [b"\xff\xfe" * 40, b"short\n"])
+def test_a_file_that_holds_no_key_is_named(tmp_path: Path, damaged: bytes) -> None:
+    """Whatever has happened to it: nothing is sealed by what is not a key."""
+    (tmp_path / KEY_FILE).write_bytes(damaged)
+    with pytest.raises(Unavailable, match=r"holds no key; restore it, or remove it"):
+        sealing(tmp_path).seal(SECRETS)
