@@ -59,7 +59,7 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=64, description="Server processes; each uses up to one core.")] = 1
     data_dir: Annotated[
         Directory,
-        Meta(description="Where the embedded PostgreSQL and Temporal and admin.key are kept."),
+        Meta(description="Where the embedded PostgreSQL and Temporal, admin.key and secrets.key are kept."),
     ] = msgspec.field(default_factory=lambda: Path(DATA_DIR_DEFAULT).expanduser())
     backlog: Annotated[
         int, Meta(ge=128, le=65_535, description="Connections that may wait to be accepted, per process.")
@@ -233,7 +233,11 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
         bool, Meta(description="Work on the cluster that this worker runs in, as its service account.")
     ] = False
     tenants: Annotated[
-        TenantNames, Meta(description="Tenants whose policies may run commands and change the cluster.")
+        TenantNames,
+        Meta(
+            description="Tenants whose policies may run commands and change the cluster, and whose sources may use "
+            "the server's own credentials, cluster and network."
+        ),
     ] = (OPERATOR_TENANT,)
 
 

@@ -53,7 +53,7 @@ class SourceReach:
         unless = f"tenants that {TRUST} names, and this one is not among them"
         match config:
             case EksConfig():
-                raise Forbidden(f"an EKS source reads the cluster of the server's own; that may {unless}")
+                raise Forbidden(f"an EKS source reads the server's own cluster; that is for {unless}")
             case CloudWatchConfig() if config.endpoint_url is not None:
                 raise Forbidden(f"another endpoint_url than AWS' own is for {unless}")
             case CloudWatchConfig() if "access_key_id" not in credential_names:

@@ -1,7 +1,9 @@
 """A server for the commands that ask one."""
 
+import io
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,16 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedApi]:
 def sextant(api: ServedApi, capsys: pytest.CaptureFixture[str]) -> Commands:
     """Return what runs commands against it."""
     return Commands(api, capsys)
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return what puts a text on standard input for the next command."""
+
+    def put(text: str) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    return put
 
 
 @pytest.fixture

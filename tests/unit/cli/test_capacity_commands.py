@@ -1,6 +1,7 @@
 """`sextant capacity`: what a cluster has, when it runs out, and what its workloads should request."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -83,15 +84,17 @@ def test_what_workloads_should_request(api: ServedApi, sextant: Commands) -> Non
     assert json.loads(sextant("capacity", "right-sizing", "prod", "--json"))["workloads"][0]["verdict"] == "oversized"
 
 
-def test_a_plan_is_declared_shown_and_removed(sextant: Commands, tmp_path: Path) -> None:
-    """What `plan` prints it takes."""
+def test_a_plan_is_declared_shown_and_removed(
+    sextant: Commands, tmp_path: Path, type_in: Callable[[str], None]
+) -> None:
+    """What `plan` prints it takes, on standard input too."""
     assert sextant.refused("capacity", "plan", "prod")
     file = tmp_path / "plan.yaml"
     file.write_text("utilisation_max: {cpu: 0.7, memory: 0.8}")
     declared = sextant("capacity", "plan", "prod", str(file))
     assert "cpu: 0.7" in declared
-    file.write_text(sextant("capacity", "plan", "prod"))
-    assert sextant("capacity", "plan", "prod", str(file)) == declared
+    type_in(sextant("capacity", "plan", "prod"))
+    assert sextant("capacity", "plan", "prod", "-") == declared
     assert json.loads(sextant("capacity", "plan", "prod", "--json"))["utilisation_max"]["memory"] == 0.8
     file.write_text("utilisation_max: {gpu: 0.7}")
     assert "gpu" in sextant.refused("capacity", "plan", "prod", str(file))

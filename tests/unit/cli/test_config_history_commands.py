@@ -1,6 +1,7 @@
 """`sextant config`: what changed, what it was, what it is meant to be."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_what_it_was_at_an_instant(sextant: Commands, recorded: str) -> None:
     assert sextant.refused("config", "at", "prod", "absent")
 
 
-def test_what_it_is_meant_to_be_is_declared(api: ServedApi, sextant: Commands, tmp_path: Path) -> None:
+def test_what_it_is_meant_to_be_is_declared(
+    api: ServedApi, sextant: Commands, tmp_path: Path, type_in: Callable[[str], None]
+) -> None:
     """And shown as YAML."""
     assert "nothing is declared" in sextant("config", "baselines")
     file = tmp_path / "baseline.yaml"
@@ -70,6 +73,10 @@ def test_what_it_is_meant_to_be_is_declared(api: ServedApi, sextant: Commands, t
     assert sextant("config", "declare", str(file)) == "declared image of shop/checkout\n"
     assert "workload: checkout" in sextant("config", "baselines")
     assert json.loads(sextant("config", "baselines", "--json"))[0]["baseline"]["document"] == {"app": "shop:1"}
+    type_in(file.read_text())
+    assert sextant("config", "declare", "-") == "declared image of shop/checkout\n"
+    type_in("{cluster_id: prod, workload: checkout, kind: image, after: {app: x}}")
+    assert sextant("config", "record", "-").startswith("recorded image of default/checkout")
     file.write_text("{kind: image}")
     assert sextant.refused("config", "declare", str(file))
     assert "No such file" in sextant.refused("config", "record", str(tmp_path / "absent"), status=2)

@@ -1,6 +1,7 @@
 """`sextant sources`: added from this machine's environment or a file, and what came of them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,17 @@ def test_names_and_rights_are_the_servers_to_refuse(api: ServedApi, sextant: Com
     assert "no source named" in sextant.refused("sources", "remove", "a/../b")
 
 
-def test_what_show_prints_apply_takes(api: ServedApi, sextant: Commands, newrelic: None, tmp_path: Path) -> None:
+def test_what_show_prints_apply_takes(
+    api: ServedApi, sextant: Commands, newrelic: None, tmp_path: Path, type_in: Callable[[str], None]
+) -> None:
     """Unchanged it is the same source; what is changed is, and what is new is added."""
     sextant("sources", "add", "newrelic")
     file = tmp_path / "source.yaml"
     file.write_text(sextant("sources", "show", "newrelic"))
     before = json.loads(sextant("sources", "show", "newrelic", "--json"))
     assert sextant("sources", "apply", str(file)).startswith("replaced newrelic, a source of newrelic")
+    type_in(file.read_text())
+    assert sextant("sources", "apply", "-").startswith("replaced newrelic")
     after = json.loads(sextant("sources", "show", "newrelic", "--json"))
     assert after["spec"] == before["spec"]
     file.write_text(file.read_text().replace("name: newrelic", "name: other").replace("interval: 5m", "interval: null"))

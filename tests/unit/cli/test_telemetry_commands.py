@@ -43,6 +43,8 @@ def test_golden_signals_of_each_workload(api: ServedApi, sextant: Commands) -> N
     lines = [line.split() for line in sextant("telemetry", "golden", "prod-eu").splitlines()]
     assert ["shop/api", "1", "21/250/1500", "ms", "1,234", "1.25", "%", "0.5", "(25%)", "3", "GiB"] in lines
     assert ["x/w", "1", "-", "-", "-", "0.25", "-"] in lines
+    assert sextant("telemetry", "golden", "prod-eu", "--hours", "0.001").startswith("no telemetry of prod-eu in ")
+    assert sextant("telemetry", "show", "prod-eu", "--hours", "0.001").startswith("no telemetry of it in the last ")
     narrowed = sextant("telemetry", "golden", "prod-eu", "--namespace", "x", "--hours", "0.5")
     assert "shop/api" not in narrowed
     assert json.loads(sextant("telemetry", "golden", "prod-eu", "--json"))["workloads"]

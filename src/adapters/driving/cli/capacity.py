@@ -155,7 +155,10 @@ def right_sizing(cluster: Cluster, /, *, days: Days = 7, server: Server = HERE, 
 def plan(
     cluster: Cluster,
     file: Annotated[
-        Path | None, Parameter(name="FILE", help="YAML or JSON to declare; - is standard input.", negative="")
+        Path | None,
+        Parameter(
+            name="FILE", help="YAML or JSON to declare; - is standard input.", allow_leading_hyphen=True, negative=""
+        ),
     ] = None,
     /,
     *,
@@ -168,7 +171,7 @@ def plan(
 
     For example:
 
-        echo 'utilisation_max: {cpu: 0.7, memory: 0.8}' | sextant capacity plan demo -
+        echo 'utilisation_max: {cpu: 0.7}' | sextant capacity plan demo -
         sextant capacity plan demo
     """
 

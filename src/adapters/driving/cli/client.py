@@ -11,9 +11,12 @@ either side, stores nothing twice.
 
 import asyncio
 import email.utils
+import errno
 import hashlib
 import itertools
+import os
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -231,6 +234,8 @@ class IngestClient:
             raise ConfigurationError(f"{self._target.url} is not a URL such as http://127.0.0.1:8000") from error
         except TimeoutError:
             return TryLater(f"no reply within {self._attempt_timeout_s:g} s")
+        except aiohttp.ClientConnectorError as error:
+            return TryLater(_unconnected(error))
         except (aiohttp.ClientError, OSError) as error:
             return TryLater(str(error) or type(error).__name__)
 
@@ -293,10 +298,19 @@ def advice(answer: Answer, target: Target) -> str:
         case 401:
             mend = "the API key is unknown, expired or revoked; `sextant key list` shows those that exist"
         case 403:
-            mend = "the API key may not do this; it needs the scope that the server names"
+            mend = "the API key may not do this"
         case _:
             mend = "the URL does not lead to a Sextant server"
     return f"{target.url}: {mend} ({answer.reason})"
+
+
+def _unconnected(error: "aiohttp.ClientConnectorError") -> str:
+    """Why nobody could be talked to, and what may mend it."""
+    reason = error.os_error
+    code = reason.errno
+    if isinstance(reason, ssl.SSLError) or code is None or code not in errno.errorcode:  # no TLS there, an unknown name
+        return str(error)
+    return f"{os.strerror(code)}; is `sextant serve` running there?"
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

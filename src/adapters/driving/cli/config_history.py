@@ -29,7 +29,9 @@ DIFFERENCES_SHOWN: Final = 3
 """In a line of the list; `show` has all."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 Kind = Literal["runtime", "policy", "image", "resource"]
-File = Annotated[Path, Parameter(name="FILE", help="YAML or JSON; - is standard input.", negative="")]
+File = Annotated[
+    Path, Parameter(name="FILE", help="YAML or JSON; - is standard input.", allow_leading_hyphen=True, negative="")
+]
 
 
 class Changes(msgspec.Struct, frozen=True):

@@ -48,7 +48,9 @@ def settings(*, server: Server = HERE, json: Json = False) -> int:
 
 
 def apply(
-    file: Annotated[Path, Parameter(name="FILE", help="YAML or JSON; - is standard input.", negative="")],
+    file: Annotated[
+        Path, Parameter(name="FILE", help="YAML or JSON; - is standard input.", allow_leading_hyphen=True, negative="")
+    ],
     /,
     *,
     server: Server = HERE,

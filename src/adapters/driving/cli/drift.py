@@ -179,7 +179,10 @@ def _write_event(event: DriftEvent, advice: Sequence[Any]) -> None:
         ("since", moment_text(event.start_ts, now)),
         ("last seen", moment_text(event.last_seen_at, now)),
         ("ended", moment_text(event.end_ts, now)),
-        *((f"  {name}", str(value)) for name, value in event.evidence.items()),
+        *(
+            (f"  {name}", f"{value:.6g}" if isinstance(value, float) else str(value))
+            for name, value in event.evidence.items()
+        ),
     ]
     write_pairs(pairs)
     for one in advice:

@@ -21,8 +21,9 @@ def keep(
     retention, alerts, notifications, detection, incidents, drift and collection.
 
     `sextant serve` runs one already. Several may run, on several machines: one
-    works, the others stand by and take over when it ends. SIGTERM and Ctrl-C
-    stop it after the step in hand.
+    settles and evaluates alerts, the others stand by and take over when it ends;
+    detection, drift and collection they share. SIGTERM and Ctrl-C stop it after
+    the step in hand.
 
     For example:
 

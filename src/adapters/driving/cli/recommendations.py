@@ -20,9 +20,9 @@ from ports.driving.drifting import Applied, RecommendationDetail
 
 HELP: Final = f"""List, approve and apply what would mend drift.
 
-Applying runs a gated remediation: by default a dry run, which shows what it would
-change and changes nothing. These commands ask a running server; they need a key
-with the scope remediate, or query to read.
+Applying runs a gated remediation: by default a dry run, which shows what it
+would change and changes nothing. These commands ask a running server; they need
+a key with the scope remediate, or query to read.
 
 {EXITS}"""
 PATH: Final = "/api/v1/drift/recommendations"
@@ -207,7 +207,9 @@ def _write_detail(detail: RecommendationDetail) -> None:
 
 
 def _monthly(savings_usd: float | None) -> str:
-    return "-" if savings_usd is None else f"{usd_text(savings_usd)} a month saved"
+    if savings_usd is None:
+        return "-"
+    return f"{usd_text(abs(savings_usd))} a month {'saved' if savings_usd >= 0 else 'more'}"
 
 
 def _turn(before: float | None, after: float | None) -> str:

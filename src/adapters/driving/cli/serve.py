@@ -50,7 +50,7 @@ def serve(
     data_dir: Annotated[
         Path | None,
         Parameter(
-            help="Where the embedded PostgreSQL and Temporal and the first admin key are kept. "
+            help="Where the embedded PostgreSQL and Temporal, admin.key and secrets.key are kept. "
             "Default: $XDG_DATA_HOME/sextant, or ~/.local/share/sextant."
         ),
     ] = None,

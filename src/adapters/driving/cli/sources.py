@@ -31,6 +31,10 @@ again.
 {EXITS}"""
 PATH: Final = "/api/v1/sources"
 LIMIT_DEFAULT: Final = 20
+BY_FILE: Final = (
+    "its cluster is the server's own; `sextant sources apply FILE` adds one, "
+    "where FILE says {name: eks, config: {type: eks, cluster_id: NAME}}"
+)
 Kind = Literal["datadog", "cloudwatch", "newrelic", "hawkeye", "eks", "prometheus", "synthetic"]
 Name = Annotated[str, Parameter(name="NAME", help="From `sextant sources list`.", negative="")]
 
@@ -92,7 +96,7 @@ def add(
         source = SourceKind(kind)
         found = source_here(source, queries=query)
         if found is None:
-            hint = f"set {WANTED[source]}" if source in WANTED else "use `sextant sources apply FILE`"
+            hint = f"set {WANTED[source]}" if source in WANTED else BY_FILE
             raise UsageError(f"nothing here describes a source of {kind}: {hint}")
         if "session_token" in found.credentials:
             write_error("these AWS credentials are temporary; where they end, `sextant sources apply` brings others")
@@ -120,7 +124,9 @@ def show(name: Name, /, *, server: Server = HERE, json: Json = False) -> int:
 
 
 def apply(
-    file: Annotated[Path, Parameter(name="FILE", help="YAML or JSON; - is standard input.", negative="")],
+    file: Annotated[
+        Path, Parameter(name="FILE", help="YAML or JSON; - is standard input.", allow_leading_hyphen=True, negative="")
+    ],
     /,
     *,
     server: Server = HERE,

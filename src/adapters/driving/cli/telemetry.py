@@ -85,6 +85,9 @@ def golden(
         if json:
             write_json(found)
             return
+        if not found.workloads:
+            write_line(f"no telemetry of {clean(cluster)} in the last {hours:g} h; --hours looks further back")
+            return
         columns = ("workload", "pods", "p50/p95/p99", "req/s", "errors", "cpu", "memory")
         write_rows(columns, [_golden_row(one) for one in found.workloads], wide=("workload",))
         write("in brackets: of what the pods request")
@@ -118,6 +121,9 @@ def show(
         found = await api.get(f"{PATH}/metrics/{path}", TelemetryReply, [("hours", f"{hours:g}")])
         if json:
             write_json(found)
+            return
+        if not found.metrics:
+            write_line(f"no telemetry of it in the last {hours:g} h; --hours looks further back")
             return
         span = f"{date_text(found.start)} to {date_text(found.end)}, in buckets of {found.bucket}"
         write_line(f"{len(found.pods):,} pod{'' if len(found.pods) == 1 else 's'}, {span}")

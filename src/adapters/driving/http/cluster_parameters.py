@@ -47,7 +47,7 @@ def _days(what: str, value: float, *, name: str | None = None) -> QueryParameter
 
 ClusterInPath = Annotated[str, _in_path("cluster", "prod-eu")]
 NamespaceInPath = Annotated[str, _in_path("namespace", "shop")]
-WorkloadInPath = Annotated[str, _in_path("workload, such as a Deployment,", "checkout")]
+WorkloadInPath = Annotated[str, _in_path("workload, such as a Deployment", "checkout")]
 PodInPath = Annotated[str, _in_path("pod", "checkout-6d5f7c9b8-x2k4q")]
 ConfigChangeInPath = Annotated[
     UUID, PathParameter(description="Id of the change.", examples=example("5b0c9a52-1f7e-4d0f-8a39-7c4b9be0d671"))

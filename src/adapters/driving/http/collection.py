@@ -60,9 +60,9 @@ class CollectionController(Controller):
     async def collect(
         self, request: ApiRequest, services: ServicesDependency, source: CollectedInPath, wait: Wait = WAIT_DEFAULT
     ) -> Response[CollectionReply]:
-        """The same from all enabled sources of one kind, or from one stored source. With `config` (and `credentials`)
-        it collects once from what they describe, and nothing of them is kept. `totals` counts samples: fetched, stored,
-        revised, unchanged, refused."""
+        """Collects from all enabled sources of one kind, or from one stored source, and waits as `/ingest/all` does.
+        With `config` (and `credentials`) it collects once from what they describe, and nothing of them is kept.
+        `totals` counts samples (fetched, stored, revised, unchanged, refused) and new series (`created`)."""
         name, seconds = source_name(source), wait_s(wait)
         body = await optional_json_body(request, _one) or CollectBody()
         kind, one_off = _KINDS.get(name), _one_off(name, body)

@@ -98,8 +98,8 @@ class TelemetryController(Controller):
         workload: WorkloadInPath,
         hours: Hours = HOURS_DEFAULT,
     ) -> TelemetryReply:
-        """The same of a workload, over all its pods. `combine` says how several pods became one number: amounts are
-        sums, a latency is that of the slowest pod, an error rate is weighted by requests."""
+        """The standard metrics of a workload by bucket, over all its pods. `combine` says how several pods became one
+        number: amounts are sums, a latency is that of the slowest pod, an error rate is weighted by requests."""
         scope = TelemetryScope(
             cluster_id=cluster_name("cluster", cluster),
             namespace=cluster_name("namespace", namespace),
@@ -121,7 +121,7 @@ class TelemetryController(Controller):
         namespace: NamespaceInPath,
         hours: Hours = HOURS_DEFAULT,
     ) -> TelemetryReply:
-        """The same of a namespace, over all its pods."""
+        """The standard metrics of a namespace by bucket, over all its pods, combined as a workload's are."""
         scope = TelemetryScope(
             cluster_id=cluster_name("cluster", cluster), namespace=cluster_name("namespace", namespace)
         )
@@ -136,6 +136,6 @@ class TelemetryController(Controller):
         cluster: ClusterInPath,
         hours: Hours = HOURS_DEFAULT,
     ) -> TelemetryReply:
-        """The same of a whole cluster, over all its pods."""
+        """The standard metrics of a whole cluster by bucket, over all its pods, combined as a workload's are."""
         scope = TelemetryScope(cluster_id=cluster_name("cluster", cluster))
         return await services.telemetry.metrics(request.user, scope, last_hours(hours, clock))
