@@ -125,7 +125,7 @@ async def test_filters(storage: Storage, tenancy: Tenancy) -> None:
 
 
 async def test_standing(storage: Storage, other_storage: Storage, tenancy: Tenancy) -> None:
-    """Who said what of it; a resolved one without an end ends now, and never before it began."""
+    """Who said what of it; a resolved one without an end ends now, never before it began, and goes on when reopened."""
     lasting, ended, ahead = drift_event(), drift_event(end_ts=NOON + TICK), drift_event(start_ts=LATER + TICK)
     for event in (lasting, ended, ahead):
         await storage.drift.add(tenancy.id, event)
@@ -142,7 +142,9 @@ async def test_standing(storage: Storage, other_storage: Storage, tenancy: Tenan
     assert (await stand(lasting, DriftStatus.IGNORED)).end_ts is None
     resolved = await stand(lasting, DriftStatus.RESOLVED)
     assert (resolved.end_ts, resolved.status_note) == (LATER, None)
-    assert (await stand(lasting, DriftStatus.OPEN)).end_ts == LATER
+    assert (await stand(lasting, DriftStatus.RESOLVED)).end_ts == LATER
+    assert (await stand(lasting, DriftStatus.OPEN)).end_ts is None
+    assert (await stand(ended, DriftStatus.ACKNOWLEDGED)).end_ts == ended.end_ts
     assert (await stand(ended, DriftStatus.RESOLVED)).end_ts == ended.end_ts
     assert (await stand(ahead, DriftStatus.RESOLVED)).end_ts == ahead.start_ts
 

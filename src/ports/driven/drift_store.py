@@ -31,7 +31,8 @@ class DriftStore(Protocol):
     async def set_status(
         self, tenant_id: int, drift_id: str, status: DriftStatus, *, by: str, note: str | None, now: datetime
     ) -> DriftEvent:
-        """Changes where it stands; a resolved one without an end ends now. Raises `NotFound`."""
+        """Changes where it stands; a resolved one without an end ends now, one that is no longer resolved has none.
+        Raises `NotFound`."""
         ...
 
     async def save_found(

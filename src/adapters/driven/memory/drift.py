@@ -139,13 +139,15 @@ def _ends(event: DriftEvent, cluster_id: str) -> bool:
 
 
 def _standing(event: DriftEvent, status: DriftStatus, *, by: str, note: str | None, now: datetime) -> DriftEvent:
-    ends = status is DriftStatus.RESOLVED and event.end_ts is None
+    end_ts = None if event.status is DriftStatus.RESOLVED else event.end_ts
+    if status is DriftStatus.RESOLVED:
+        end_ts = event.end_ts or max(now, event.start_ts)
     return msgspec.structs.replace(
         event,
         status=status,
         status_by=by,
         status_note=note,
-        end_ts=max(now, event.start_ts) if ends else event.end_ts,
+        end_ts=end_ts,
         updated_at=now,
     )
 

@@ -36,10 +36,14 @@ WHERE tenant_id = $1
 ORDER BY start_ts DESC, drift_id DESC LIMIT $13
 
 -- name: set_status
--- Where an event stands; a resolved one without an end ends.
+-- Where an event stands; a resolved one without an end ends, and one that is reopened goes on.
 UPDATE sextant.drift_events
 SET status = $3, status_by = $4, status_note = $5, updated_at = $6,
-    end_ts = CASE WHEN $3 = 'resolved' THEN coalesce(end_ts, greatest($6, start_ts)) ELSE end_ts END
+    end_ts = CASE
+        WHEN $3 = 'resolved' THEN coalesce(end_ts, greatest($6, start_ts))
+        WHEN status = 'resolved' THEN NULL
+        ELSE end_ts
+    END
 WHERE tenant_id = $1 AND drift_id = $2
 RETURNING cluster_id, env, drift_date, drift_id, drift_category, severity, workload_name, namespace, start_ts, end_ts,
     last_seen_at, detection_method, confidence_score, status, message, evidence, automatic, synthetic, created_at,
