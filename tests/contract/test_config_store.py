@@ -336,6 +336,31 @@ async def test_tenants_apart(storage: Storage, tenancy: Tenancy, neighbour: Tena
     assert await storage.configurations.get(tenancy.id, made.id) == made
 
 
+async def test_what_stands(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) -> None:
+    """All that a source has ever found, whoever spoke of it since, and that is not removed."""
+
+    async def standing(*namespaces: str, source: str = "eks") -> list[tuple[str, str]]:
+        found = await storage.configurations.standing(tenancy.id, "prod", namespaces, source=source)
+        return [(namespace, workload) for namespace, workload, kind in found if kind is ConfigKind.IMAGE]
+
+    gone, elsewhere = seen(workload="gone"), seen(namespace="Zoo")
+    await observe(tenancy, seen(), gone, elsewhere, seen(workload="removed by hand"), seen(cluster_id="other"))
+    await observe(neighbour, seen(workload="a neighbour's"))
+    posted = change(workload="checkout", before=V1, after=V2, source="ci", ts=NOON + TICK)
+    removed = change(workload="removed by hand", before=V1, after=None, source="ci", ts=NOON + TICK)
+    only_posted = change(workload="never found", after=V1, source="ci", ts=NOON)
+    await storage.configurations.append(tenancy.id, [posted, removed, only_posted])
+    assert await standing() == [("Zoo", "checkout"), ("shop", "checkout"), ("shop", "gone")]
+    assert await standing("shop", "absent") == [("shop", "checkout"), ("shop", "gone")]
+    assert await standing(source="synthetic") == []
+    assert await observe(tenancy, msgspec.structs.replace(gone, document=None), now=NOON + TICK) == 1
+    assert await standing("shop") == [("shop", "checkout")]
+    [told] = [event for event in await events_of(tenancy) if event.service == "gone"]
+    assert told.message == "image of shop/gone: removed"
+    assert await observe(tenancy, gone, now=NOON + 2 * TICK) == 1
+    assert await standing("shop") == [("shop", "checkout"), ("shop", "gone")]
+
+
 async def test_baselines_have_room_for_so_much(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) -> None:
     """All of a tenant's together; replacing one, removing one and other tenants' do not count against it."""
     store = storage.configurations

@@ -41,7 +41,8 @@ class ObservedConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     workload: str
     kind: ConfigKind
-    document: Document
+    document: Document | None
+    """None: it was removed."""
     actor: str | None = None
     """Who changed it last, as far as the source knows."""
     changed_at: datetime | None = None

@@ -21,7 +21,7 @@ from core.services.collection_screening import (
 from core.services.collection_windows import instant_of
 from ports.driven.clock import Clock
 from ports.driven.cluster_store import CapacityStore, ConfigStore
-from ports.driven.metric_source import Discovery, SeenInstance
+from ports.driven.metric_source import Discovery, ListedWorkloads, SeenInstance
 from ports.driven.source_store import CollectionClaim, CollectionWorkStore
 
 BATCH: Final = 500
@@ -73,6 +73,7 @@ class FoundThings:
             )
         observed, wrong_configurations = fit_configurations(discovery.configurations)
         observed = await self._without_known_past(observed)
+        observed += await self._gone(discovery.workloads)
         for first in range(0, len(observed), BATCH):
             seen = observed[first : first + BATCH]
             self.found.changes_recorded += await self._patience.of(partial(self._observe, seen))
@@ -102,6 +103,27 @@ class FoundThings:
         return await self._configurations.observe(
             self._claim.tenant_id, observed, source=self._claim.spec.kind.value, now=now
         )
+
+    async def _gone(self, listed: ListedWorkloads | None) -> list[ObservedConfiguration]:
+        """The removal of what this source once found, and that is not among all that there is now."""
+        if listed is None:
+            return []
+        standing = await self._patience.of(
+            partial(
+                self._configurations.standing,
+                self._claim.tenant_id,
+                listed.cluster_id,
+                listed.namespaces,
+                source=self._claim.spec.kind.value,
+            )
+        )
+        return [
+            ObservedConfiguration(
+                cluster_id=listed.cluster_id, namespace=namespace, workload=workload, kind=kind, document=None
+            )
+            for namespace, workload, kind in standing
+            if (namespace, workload) not in listed.names
+        ]
 
     async def _without_known_past(self, observed: Sequence[ObservedConfiguration]) -> list[ObservedConfiguration]:
         """Leaves out what a source tells again of the past.

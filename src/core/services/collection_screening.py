@@ -81,7 +81,8 @@ def fit_configurations(
         try:
             for field in ("cluster_id", "namespace", "workload"):
                 check_cluster_id(field, getattr(one, field))
-            check_document("document", one.document)
+            if one.document is not None:
+                check_document("document", one.document)
         except InvalidInput as error:
             wrong.append(f"{one.kind.value} of {one.workload[:64]!r}: {error}")
             continue

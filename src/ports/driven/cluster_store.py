@@ -62,6 +62,13 @@ class ConfigStore(Protocol):
         """
         ...
 
+    async def standing(
+        self, tenant_id: int, cluster_id: str, namespaces: Sequence[str], *, source: str
+    ) -> Sequence[tuple[str, str, ConfigKind]]:
+        """What is recorded in these namespaces (none named: in all), was found there by `source` at some time, and is
+        not recorded as removed: (namespace, workload, kind), ascending by the first two."""
+        ...
+
     async def list(
         self, tenant_id: int, wanted: ConfigFilter, *, limit: int, before: tuple[datetime, UUID] | None
     ) -> Sequence[ConfigChange]:

@@ -67,6 +67,16 @@ class SeriesPoints(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     instance: SeenInstance | None = None
 
 
+class ListedWorkloads(msgspec.Struct, frozen=True, kw_only=True):
+    """All workloads that a cluster has now, or that some of its namespaces have: any other is gone."""
+
+    cluster_id: str
+    namespaces: Sequence[str]
+    """Empty: all."""
+    names: frozenset[tuple[str, str]]
+    """Namespace and workload, as in configurations."""
+
+
 class Discovery(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What a source has, as far as it was allowed to look."""
 
@@ -74,6 +84,8 @@ class Discovery(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     instances: Sequence[SeenInstance] = ()
     snapshots: Sequence[CapacitySnapshot] = ()
     configurations: Sequence[ObservedConfiguration] = ()
+    workloads: ListedWorkloads | None = None
+    """None where not all could be listed, or none were."""
     problems: Sequence[tuple[str, Problem]] = ()
     """What could not be looked at, by its name."""
 

@@ -27,7 +27,7 @@ from core.services import collection_storing
 from core.services.collection import ATTEMPTS_MAX
 from core.services.collection_pass import LEASE_S
 from core.services.collection_patience import AWAY_S_MAX, LIMITED_S_MAX
-from ports.driven.metric_source import SeenInstance, SeriesPoints, SourceError
+from ports.driven.metric_source import ListedWorkloads, SeenInstance, SeriesPoints, SourceError
 from ports.driving.collecting import EXTEND_S
 from ports.driving.ingestion import Ingestion, IngestRequest
 from tests.support.collecting import SEALING, Collecting, Died
@@ -425,6 +425,26 @@ async def test_what_a_source_tells_again_of_the_past_is_no_change(collecting: Co
         collecting.tenancy.id, ConfigFilter(), limit=10, before=None
     )
     assert [change.after for change in recorded] == [{"image": "v3"}, {"image": "v2"}, {"image": "v1"}]
+
+
+async def test_what_a_cluster_has_no_more_is_recorded_as_removed(collecting: Collecting) -> None:
+    """Once, where all workloads were listed; it may come back."""
+    sound = observed("v1", days_ago=0, now_us=collecting.now_us)
+    listed = ListedWorkloads(cluster_id="prod", namespaces=["shop"], names=frozenset({("shop", "cart")}))
+    nothing = msgspec.structs.replace(listed, names=frozenset())
+    elsewhere = msgspec.structs.replace(nothing, namespaces=["bar"])
+    recorded = []
+    for configurations, workloads in (
+        ([sound], listed),
+        ([], None),
+        ([], elsewhere),
+        ([], nothing),
+        ([], nothing),
+        ([sound], listed),
+    ):
+        collecting.vendor.found |= {"configurations": configurations, "workloads": workloads}
+        recorded.append((await collecting.run()).run.progress.changes_recorded)
+    assert recorded == [0, 0, 0, 1, 0, 1]
 
 
 async def test_what_cannot_be_kept_of_a_cluster_is_named(collecting: Collecting) -> None:

@@ -15,7 +15,7 @@ from core.domain.collection import ProblemKind
 from core.domain.configurations import ConfigKind, Document
 from core.domain.source_configs import EksConfig, PromQuery
 from core.domain.times import DAY_US, HOUR_US, MINUTE_US, TimeRange
-from ports.driven.metric_source import Collected, ItemWindow, MetricSource, SourceError
+from ports.driven.metric_source import Collected, ItemWindow, ListedWorkloads, MetricSource, SourceError
 from tests.support.vendors.cluster_api import (
     METRICS,
     ClusterApi,
@@ -153,7 +153,7 @@ async def test_nodes_and_capacity(world: ClusterWorld, api: ClusterApi) -> None:
 
 def documents(gathered: Gathered, workload: str) -> dict[ConfigKind, Document]:
     """By kind."""
-    return {each.kind: each.document for each in gathered.discovery.configurations if each.workload == workload}
+    return {each.kind: each.document or {} for each in gathered.discovery.configurations if each.workload == workload}
 
 
 async def test_configurations(world: ClusterWorld, api: ClusterApi) -> None:
@@ -198,6 +198,21 @@ async def test_configurations(world: ClusterWorld, api: ClusterApi) -> None:
     assert documents(gathered, "db")[ConfigKind.RUNTIME]["replicas"] == 7
     assert documents(gathered, "statefulset/db")[ConfigKind.IMAGE] == {"containers": {"app": "postgres:16"}}
     assert "hunter2" not in str(gathered.discovery)
+
+
+async def test_all_workloads_are_told_where_all_were_listed(world: ClusterWorld, api: ClusterApi) -> None:
+    """Also those whose configuration cannot be recorded; none where a list is missing or has what cannot be read."""
+    api.add("deployments", deployment("shop", "big", image="x" * 300_000), deployment("shop", "db"), group="apps")
+    names = {("shop", name) for name in ("web", "big", "db", "statefulset/db")}
+    whole = (await world.gathered(api)).discovery.workloads
+    assert whole == ListedWorkloads(cluster_id="prod", namespaces=[], names=frozenset(names))
+    part = (await world.gathered(api, namespaces=("jobs",))).discovery.workloads
+    assert part == ListedWorkloads(cluster_id="prod", namespaces=["jobs"], names=frozenset())
+    api.add("deployments", {"metadata": {"name": 7}}, group="apps")
+    assert (await world.gathered(api)).discovery.workloads is None
+    api.objects["apps", "deployments"].pop()
+    api.forbidden = {("daemonsets.apps", None)}
+    assert (await world.gathered(api)).discovery.workloads is None
 
 
 async def test_lists_come_in_pages(world: ClusterWorld, api: ClusterApi) -> None:
@@ -298,7 +313,7 @@ async def test_what_passes_is_asked_again(world: ClusterWorld, api: ClusterApi) 
 
 async def test_broken_answers_are_problems(world: ClusterWorld, api: ClusterApi) -> None:
     """A list that is none concerns that list only, also one that is larger than is read."""
-    bodies = [b"", b"[", b"[" * 100_000, b'{"items": 3}', b'{"items": [], "metadata": {"continue": 7}}', b"\xff"]
+    bodies = [b"", b"{}", b"[", b"[" * 100_000, b'{"items": 3}', b'{"items": [], "metadata": {"continue": 7}}', b"\xff"]
     for body in bodies:
         api.faults = [body]
         problems = dict((await world.gathered(api)).discovery.problems)

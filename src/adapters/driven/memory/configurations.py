@@ -63,6 +63,22 @@ class MemoryConfigStore:
                 changed += 1
         return changed
 
+    async def standing(
+        self, tenant_id: int, cluster_id: str, namespaces: Sequence[str], *, source: str
+    ) -> Sequence[tuple[str, str, ConfigKind]]:
+        """What was found by that source, and is not removed."""
+        ascending = sorted(
+            (
+                change
+                for change in self._tables.changes.get(tenant_id, {}).values()
+                if change.cluster_id == cluster_id and (not namespaces or change.namespace in namespaces)
+            ),
+            key=_position,
+        )
+        found = {(one.namespace, one.workload, one.kind) for one in ascending if one.source == source}
+        last = {(one.namespace, one.workload, one.kind): one for one in ascending}
+        return sorted((place for place in found if last[place].after is not None), key=lambda place: place[:2])
+
     async def list(
         self, tenant_id: int, wanted: ConfigFilter, *, limit: int, before: tuple[datetime, UUID] | None
     ) -> Sequence[ConfigChange]:

@@ -60,6 +60,14 @@ class PostgresConfigStore:
                 changed += await _observe(connection, tenant_id, part, source=source, now=now)
         return changed
 
+    async def standing(
+        self, tenant_id: int, cluster_id: str, namespaces: Sequence[str], *, source: str
+    ) -> Sequence[tuple[str, str, ConfigKind]]:
+        """See `ConfigStore.standing`."""
+        async with self._database.transaction(Role.READER, tenant_id=tenant_id, timeout_s=TIMEOUT_S) as connection:
+            rows = await connection.fetch(SQL["standing"], tenant_id, cluster_id, source, list(namespaces))
+        return [(row["namespace"], row["workload"], ConfigKind(row["kind"])) for row in rows]
+
     async def list(
         self, tenant_id: int, wanted: ConfigFilter, *, limit: int, before: tuple[datetime, UUID] | None
     ) -> Sequence[ConfigChange]:

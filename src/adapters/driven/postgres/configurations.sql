@@ -29,6 +29,19 @@ FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $
 ON CONFLICT (tenant_id, id) DO NOTHING
 RETURNING id
 
+-- name: standing
+-- Whose newest change is no removal, of what a source has ever found in these namespaces of a cluster; none named: in all.
+SELECT namespace, workload, kind
+FROM (
+    SELECT namespace, workload, kind, bool_or(source = $3) AS was_found,
+        (array_agg(after IS NOT NULL ORDER BY ts DESC, id DESC))[1] AS stands
+    FROM sextant.config_changes
+    WHERE tenant_id = $1 AND cluster_id = $2 AND ($4::text[] = '{}' OR namespace = ANY ($4))
+    GROUP BY namespace, workload, kind
+) c
+WHERE was_found AND stands
+ORDER BY namespace COLLATE "C", workload COLLATE "C"
+
 -- name: list
 -- A tenant's changes, newest first, below a position; what is null filters nothing.
 SELECT id, ts, cluster_id, namespace, workload, kind, before, after, diff, actor, source, synthetic

@@ -38,6 +38,7 @@ from ports.driven.metric_source import (
     Collected,
     Discovery,
     ItemWindow,
+    ListedWorkloads,
     MetricSource,
     SeriesPoints,
     SourceError,
@@ -134,15 +135,16 @@ class EksSource:
             ((each.workload.metadata.namespace, each.workload.metadata.name) for each in cluster.workloads),
         )
         problems = list(cluster.problems)
-        configurations, refused = observed(self._cluster_id, cluster.workloads, cluster.autoscalers)
-        if refused:
-            message = f"{refused} of them cannot be recorded: too large, too deep, or with names that cannot be stored"
+        seen = observed(self._cluster_id, cluster.workloads, cluster.autoscalers)
+        if seen.refused:
+            message = f"{seen.refused} of them are too large or too deep, or have names that cannot be stored"
             problems.append(("configurations", Problem(kind=ProblemKind.REFUSED, message=message)))
         return Discovery(
             items=self._items(cluster),
             instances=[instance_of(node, self._cluster_id) for node in cluster.nodes or ()],
             snapshots=self._snapshots(cluster, time_range, problems),
-            configurations=configurations,
+            configurations=seen.configurations,
+            workloads=self._workloads(seen.names) if cluster.has_all_workloads else None,
             problems=problems,
         )
 
@@ -172,6 +174,9 @@ class EksSource:
         if cluster.pod_uses is not None:
             items.append(SourceItem(self._use_key, "use of pods by metrics.k8s.io"))
         return [*items, *(SourceItem(key, metric) for key, (metric, _) in self._queries.items())]
+
+    def _workloads(self, names: frozenset[tuple[str, str]]) -> ListedWorkloads:
+        return ListedWorkloads(cluster_id=self._cluster_id, namespaces=self._namespaces, names=names)
 
     def _snapshots(
         self, cluster: Cluster, time_range: TimeRange, problems: list[tuple[str, Problem]]

@@ -93,7 +93,8 @@ class _ListMeta(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    items: list[msgspec.Raw] | None = None
+    items: list[msgspec.Raw] | None
+    """None is what Go writes for no items; without the field it is no list."""
     metadata: _ListMeta = msgspec.field(default_factory=_ListMeta)
 
 

@@ -47,6 +47,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     autoscalers: Sequence[Autoscaler] | None
     workloads: Sequence[WorkloadState]
     """As far as they could be listed."""
+    has_all_workloads: bool
     problems: Sequence[tuple[str, Problem]]
 
 
@@ -62,9 +63,11 @@ async def look_at(lists: ClusterLists, namespaces: Sequence[str], *, pod_uses: b
         raise SourceError(ProblemKind.UNREACHABLE, looking.problems[0][1].message)
     pods = await looking.each(PODS, Pod, namespaces)
     workloads: list[WorkloadState] = []
+    problems_before = len(looking.problems)
     for kind, listing in WORKLOAD_KINDS.items():
         found = await looking.each(listing, Workload, namespaces)
         workloads += [WorkloadState(kind, workload) for workload in found or ()]
+    has_all_workloads = len(looking.problems) == problems_before
     autoscalers = await looking.each(AUTOSCALERS, Autoscaler, namespaces)
     return Cluster(
         nodes=nodes,
@@ -73,6 +76,7 @@ async def look_at(lists: ClusterLists, namespaces: Sequence[str], *, pod_uses: b
         pod_uses=await looking.each(POD_METRICS, PodUse, namespaces) if pod_uses else None,
         autoscalers=autoscalers,
         workloads=workloads,
+        has_all_workloads=has_all_workloads,
         problems=looking.problems,
     )
 

@@ -55,15 +55,26 @@ class WorkloadState(msgspec.Struct, frozen=True):
     workload: Workload
 
 
+class Observed(msgspec.Struct, frozen=True):
+    """What a look at a cluster's workloads brought."""
+
+    configurations: Sequence[ObservedConfiguration]
+    names: frozenset[tuple[str, str]]
+    """Namespace and name of each workload that was seen."""
+    refused: int
+    """How many configurations cannot be recorded."""
+
+
 def observed(
     cluster_id: str, workloads: Iterable[WorkloadState], autoscalers: Sequence[Autoscaler] | None
-) -> tuple[Sequence[ObservedConfiguration], int]:
-    """The configurations, and how many cannot be recorded; `autoscalers` None where they could not be read."""
+) -> Observed:
+    """The configurations; `autoscalers` None where they could not be read."""
     scaled: dict[tuple[str, str, str], list[Autoscaler]] = {}
     for autoscaler in autoscalers or ():
         target = autoscaler.spec.scale_target_ref
         scaled.setdefault((autoscaler.metadata.namespace, target.kind, target.name), []).append(autoscaler)
     found: dict[tuple[str, str, ConfigKind], ObservedConfiguration] = {}
+    names = set()
     refused = 0
     for state in workloads:
         metadata = state.workload.metadata
@@ -75,13 +86,14 @@ def observed(
                 name = f"{state.kind.lower()}/{configuration.workload}"
                 configuration = msgspec.structs.replace(configuration, workload=name)
                 key = (configuration.namespace, name, configuration.kind)
+            names.add(key[:2])
             try:
                 _check(configuration)
             except InvalidInput:
                 refused += 1
             else:
                 found[key] = configuration
-    return list(found.values()), refused
+    return Observed(list(found.values()), frozenset(names), refused)
 
 
 def _of_workload(
@@ -212,7 +224,8 @@ def _observed(
 def _check(configuration: ObservedConfiguration) -> None:
     check_cluster_id("namespace", configuration.namespace)
     check_cluster_id("workload", configuration.workload)
-    check_document("document", configuration.document)
+    if configuration.document is not None:
+        check_document("document", configuration.document)
     if configuration.actor is not None:
         check_actor("actor", configuration.actor)
 
