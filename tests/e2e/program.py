@@ -1,5 +1,6 @@
 """The shipped program, started as a user would start it, and what a test needs to know of its processes."""
 
+import itertools
 import os
 import signal
 import socket
@@ -21,8 +22,15 @@ COLLECTING = {"SEXTANT_COLLECTION_ENABLED": "true"}
 """The setting with which a server of these tests has a collector."""
 START_TIMEOUT_S = 60.0
 """A first start takes about 4 s on an idle machine; test machines are rarely idle."""
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 60.0
+"""A second or two on an idle machine; each part of the program has some seconds of its own."""
+GONE_TIMEOUT_S = 30.0
+"""Until nothing is left of a program that has ended: its PostgreSQL shuts down in order."""
+PORT_MIN, PORT_COUNT = 10_000, 20_000
+"""Below those that sockets get by themselves (from 32768 on)."""
 POLL_S = 0.02
+
+_asked = itertools.count()
 
 
 @dataclass
@@ -87,7 +95,7 @@ class Program:
         family = self.family()
         self.process.kill()
         self.process.wait()
-        wait_until(lambda: not any(map(is_alive, family)), 10, lambda: f"left behind: {family}")
+        wait_until(lambda: not any(map(is_alive, family)), GONE_TIMEOUT_S, lambda: f"left behind: {family}")
 
     def family(self) -> list[psutil.Process]:
         """The parent's processes, itself not among them."""
@@ -180,11 +188,12 @@ def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nothing listens on at this moment, and that Linux gives to nobody who has not asked for it."""
+    while True:
+        port = PORT_MIN + (os.getpid() * 97 + next(_asked)) % PORT_COUNT
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(holds: Callable[[], Any], timeout_s: float, why: Callable[[], str] = lambda: "waited in vain") -> float:
@@ -203,7 +212,8 @@ def frozen(process: psutil.Process) -> Iterator[None]:
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGCONT)
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 KILLS = int(os.environ.get("SEXTANT_TEST_KILLS", "2"))
 """How often the collector is killed in the middle of one run; raise it to search for longer."""
 ITEMS = 30
-PACE_S = 0.1
+PACE_S = 0.3
 """Of an answer where a run is to be met in its middle: what has come is stored once a second."""
 UNDER_WAY_MAX = 25
 """Items whose answers a killed collector may lose: it stores once a second at least."""

@@ -184,5 +184,6 @@ def purges_while_a_run_sleeps(shop: Shop) -> None:
 
 def runs_done(*programs: Program) -> Counter[str]:
     """How many processes say of each run, by its due instant, that they did it."""
-    lines = [json.loads(line) for program in programs for line in program.log.splitlines() if line.startswith("{")]
+    written = [line for program in programs for line in program.log.splitlines(keepends=True)]
+    lines = [json.loads(line) for line in written if line.startswith("{") and line.endswith("\n")]
     return Counter(line["due_at"] for line in lines if line.get("event") == "detection_run" and line["state"] == "done")

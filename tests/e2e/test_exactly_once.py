@@ -10,11 +10,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -69,8 +71,9 @@ class Pair:
         found += [("temporal", one) for one in temporal_of(self.servers[0])]
         if found:  # else all of them are just being started again
             part, victim = self.chance.choice(found)
-            victim.kill()
-            self.killed[part] += 1
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
+                self.killed[part] += 1
 
     def rows(self, query: str, *parameters: object) -> list[Any]:
         """What a query of the tables brings."""

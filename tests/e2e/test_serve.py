@@ -8,7 +8,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.program import COLLECTING, KEY, Program, is_alive, run_sextant, running, wait_until
+from tests.e2e.program import (
+    COLLECTING,
+    GONE_TIMEOUT_S,
+    KEY,
+    STOP_TIMEOUT_S,
+    Program,
+    is_alive,
+    run_sextant,
+    running,
+    wait_until,
+)
 
 pytestmark = pytest.mark.postgres
 
@@ -131,8 +141,9 @@ def test_a_signal_stops_everything_and_data_stay(number: signal.Signals, tmp_pat
         assert len(family) >= 3
         assert program.process is not None
         program.process.send_signal(number)
-        assert program.process.wait(20) == 0
-        wait_until(lambda: not any(map(is_alive, family)), 5)  # the interpreter's own resource tracker ends last
+        assert program.process.wait(STOP_TIMEOUT_S) == 0
+        # The interpreter's own resource tracker ends last.
+        wait_until(lambda: not any(map(is_alive, family)), GONE_TIMEOUT_S)
         program.start()
         assert latest(program, key) == [1.5]
         assert admin_key(program) == key

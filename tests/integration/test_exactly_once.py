@@ -4,9 +4,11 @@ import asyncio
 import os
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import psutil
 import psycopg
 import pytest
 
@@ -89,8 +91,9 @@ def test_every_episode_has_one_workflow_whatever_is_killed(
                     insert_episode(connection, added[0], inserted)
                 begun = inserted - states.get("waiting", 0)
                 if begun > (kills + 0.5) * EPISODES / KILLS and (there := children_named(VICTIMS[kills % 2])):
-                    chance.choice(there).kill()
-                    kills += 1
+                    with suppress(psutil.NoSuchProcess):
+                        chance.choice(there).kill()
+                        kills += 1
                 time.sleep(0.05)
             found = asyncio.run(workflows_of(settings.temporal))
         assert kills >= KILLS

@@ -24,6 +24,11 @@ from tests.support.filled_outbox import FilledOutbox
 from tests.support.orders import order
 from tests.support.temporal import eventually, require_temporal, run_temporal, started_workflows
 
+STOPPED_S = 20.0
+"""An action under way has three seconds to end; the test's own end would be a minute away."""
+SPAWNED_S = 120.0
+"""Until a new interpreter has imported everything and worked, on a busy machine."""
+
 YES = Verdict(holds=True, reason="it does")
 
 
@@ -145,7 +150,7 @@ async def test_a_stopped_worker_is_gone_within_seconds(tmp_path: Path) -> None:
             await eventually(lambda: is_there(work.acted))
             stopped_s = time.monotonic()
             stop.set()
-        assert time.monotonic() - stopped_s < 5
+        assert time.monotonic() - stopped_s < STOPPED_S
         work.go.touch()
         async with working(settings, work):
             assert await ended(await connect_temporal(settings), one) is RemediationState.SUCCEEDED
@@ -157,12 +162,15 @@ async def test_another_worker_takes_over_from_a_killed_one(tmp_path: Path) -> No
     with run_temporal(tmp_path) as settings:
         work = Work(tmp_path)
         one = order(1)
-        process = multiprocessing.get_context("spawn").Process(target=work_in_process, args=(settings, tmp_path))
+        spawned = multiprocessing.get_context("spawn")
+        process = spawned.Process(target=work_in_process, args=(settings, tmp_path), daemon=True)
         process.start()
-        await workflow_engine(settings).start(one)
-        await eventually(lambda: is_there(work.acted))
-        process.kill()
-        process.join()
+        try:
+            await workflow_engine(settings).start(one)
+            await eventually(lambda: is_there(work.acted), SPAWNED_S)
+        finally:
+            process.kill()
+            process.join()
         work.go.touch()
         async with working(settings, work):
             assert await ended(await connect_temporal(settings), one) is RemediationState.SUCCEEDED

@@ -83,7 +83,7 @@ async def test_trouble_of_every_kind_loses_and_repeats_nothing(tmp_path: Path) -
                 hangs,
                 answers(500),
             ]
-            async with working(server.target, spool, sampler, attempt_timeout_s=0.05):
+            async with working(server.target, spool, sampler, attempt_timeout_s=1.0):
                 await until(lambda: not server.troubles and len(server.stored) >= 10)
         assert server.values == [float(number) for number in range(1, sampler.taken + 1)]
 
@@ -229,7 +229,7 @@ async def test_the_command_measures_this_machine_until_sigterm(tmp_path: Path) -
         started_s = time.monotonic()
         agent.process.send_signal(signal.SIGTERM)
         status, summary, _ = await agent.ended()
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 30
     assert status == 0
     assert summary["accepted"] == summary["sampled"] == len(server.stored)
     assert summary["pending"] == summary["rejected"] == 0

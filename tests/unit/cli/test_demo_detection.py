@@ -83,7 +83,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Sequence[tuple[str, str]]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Incidents count as told after a moment."""
-    monkeypatch.setattr(demo_detection, "QUIET", timedelta(seconds=0.5))
+    monkeypatch.setattr(demo_detection, "QUIET", timedelta(seconds=2))
 
 
 @pytest.mark.usefixtures("hasty")
@@ -123,7 +123,10 @@ def test_what_does_not_come_in_time_is_not_told(
     api: ServedApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No failure where detection does not run: its lines stay away."""
-    monkeypatch.setattr(demo_detection, "PATIENCE_S", 4.0)
+    async def never(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(demo_detection, "_ended", never)
     tell(api, working=False)
     assert [what for what, _ in told(capsys)] == ["simulated hosts"]
 

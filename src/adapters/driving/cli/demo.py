@@ -32,8 +32,8 @@ DATA_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.1
 FEED_EVERY_S: Final = 1.0
 """One sample of the story a second; the recording has one in five minutes."""
-AGENT_STOP_S: Final = 6.0
-SERVER_STOP_S: Final = 15.0
+AGENT_STOP_S: Final = 15.0
+SERVER_STOP_S: Final = 45.0
 """Each a little longer than the command promises."""
 
 EXIT_OK: Final = 0

@@ -103,8 +103,8 @@ def _anomaly_text(found: Sequence[AnomalyReply]) -> str:
 
 async def _incident(api: Api) -> IncidentReply | None:
     """The one with most signals, the newest of such, once all of them are told."""
-    found, _ = await api.first(incidents.PATH, IncidentReply, [SYNTHETIC], limit=FOUND_MAX)
     changing_since = present() - QUIET
+    found, _ = await api.first(incidents.PATH, IncidentReply, [SYNTHETIC], limit=FOUND_MAX)
     if not all(one.narrative_text is not None and one.updated_at < changing_since for one in found):
         return None
     return max(found, key=lambda one: (one.signals, one.started_at), default=None)
