@@ -14,6 +14,8 @@ import trustme
 from aiohttp import web
 
 from adapters.driven.memory.clock import FakeClock
+from adapters.driven.memory.database import MemoryDatabase
+from adapters.driven.memory.storage import memory_storage
 from adapters.driven.sources.cloudwatch import open_cloudwatch
 from adapters.driven.sources.surroundings import RESPONSE_BYTES_MAX, Surroundings
 from adapters.runtime.outbound import OutboundClient, OutboundReply
@@ -23,9 +25,12 @@ from core.domain.source_configs import CloudWatchConfig, CloudWatchMetric
 from core.domain.sources import SourceSpec
 from core.domain.times import HOUR_US, MINUTE_US, SECOND_US, TimeRange
 from ports.driven.metric_source import Collected, ItemWindow, MetricSource, SourceError
+from tests.support.collecting import Collecting
+from tests.support.storages import new_tenancy
 from tests.support.vendors.cloudwatch_wire import KEY, CloudWatchWire, Refusal
 from tests.support.vendors.gathered import Gathered, collect_into, gather
 from tests.support.vendors.moto_server import AMI, CREDENTIALS, REGION, moto_client, run_moto
+from tests.support.vendors.opened import Only
 from tests.support.vendors.passing import LOOPBACK, PassingPause, loopback_surroundings
 
 NOW_US = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
@@ -135,6 +140,18 @@ async def test_the_main_path_against_moto(moto: str) -> None:
     assert {name for name, _ in first.points} == {CPU, "aws_ec2_network_in_sum"}
     assert first.problems[f"AWS/EC2 NetworkOut Sum of {ids[0]}"].kind is ProblemKind.NO_DATA
     assert first.complete == set(first.titles.values())
+
+
+async def test_instances_that_end_are_read_until_they_are_gone(moto: str) -> None:
+    """Their last period ends after they do; those that are stopped are not asked for."""
+    async with moto_client(moto, "ec2") as ec2:
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": "env", "Value": "short"}]}]
+        launched = await ec2.run_instances(ImageId=AMI, MinCount=3, MaxCount=3, TagSpecifications=tags)
+        runs, ends, stops = (each["InstanceId"] for each in launched["Instances"])
+        await ec2.terminate_instances(InstanceIds=[ends])
+        await ec2.stop_instances(InstanceIds=[stops])
+    gathered = await World(moto).gathered(CloudWatchConfig(region=REGION, tags={"env": "short"}))
+    assert {each.external_id for each in gathered.discovery.instances} == {runs, ends}
 
 
 async def put(
@@ -467,11 +484,25 @@ async def test_the_budget_ends_what_is_left(wire: CloudWatchWire, world: World) 
     for number in range(1_000):
         wire.instances[f"i-{number}"] = {}
         wire.add("AWS/EC2", "CPUUtilization", hourly(1), InstanceId=f"i-{number}")
-    for calls, cost_usd in ((3, None), (1_000, 0.006)):
+    for calls, cost_usd, complete in ((3, None, 500), (1_000, 0.006, 600), (1_000, 0.00003, 3)):
         async with world.open(calls_per_run_max=calls, cost_usd_per_run_max=cost_usd) as source:
             gathered = await gather(source, DAY)
-        assert len(gathered.complete) == 500
+        assert len(gathered.complete) == complete
         assert {problem.kind for problem in gathered.problems.values()} == {ProblemKind.BUDGET}
+
+
+async def test_a_budget_for_a_few_metrics_comes_to_all_of_them(wire: CloudWatchWire, world: World) -> None:
+    """Each run can pay ten of forty; which ones they are changes."""
+    for number in range(40):
+        wire.instances[f"i-{number}"] = {}
+        wire.add("AWS/EC2", "CPUUtilization", hourly(1), InstanceId=f"i-{number}")
+    collecting = Collecting(await new_tenancy(memory_storage(MemoryDatabase(world.clock))))
+    collecting.clock = world.clock
+    for _ in range(12):
+        async with world.open(cost_usd_per_run_max=0.0001) as source:
+            run = (await collecting.run(service=collecting.service(opener=Only(source)))).run
+        assert run.progress.counts.fetched == 10
+    assert len(await collecting.stored()) == 40
 
 
 async def test_a_tenant_gets_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

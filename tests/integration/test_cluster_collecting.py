@@ -17,6 +17,7 @@ from core.domain.times import EPOCH, SECOND_US, format_time
 from tests.support.collecting import Collecting
 from tests.support.storages import Tenancy, memory_store, new_tenancy
 from tests.support.vendors.cluster_api import METRICS, ClusterApi, deployment, node, node_use, pod, pod_use
+from tests.support.vendors.cluster_prometheus import ClusterPrometheus
 from tests.support.vendors.passing import loopback_surroundings
 
 SPEC = SourceSpec(name="eks", config=EksConfig(cluster_id="prod"), interval=None)
@@ -80,6 +81,34 @@ async def test_a_cluster_is_collected(tenancy: Tenancy, api: ClusterApi, tmp_pat
     assert (instance.external_id, instance.kind) == ("node-1", "node")
     stored = {name for name, _ in await stored_series(tenancy)}
     assert {CPU_USAGE, CPU_REQUEST} <= stored
+
+
+async def test_history_is_stored_once_whatever_becomes_of_its_pods(
+    tenancy: Tenancy, api: ClusterApi, tmp_path: Path
+) -> None:
+    """A pod moves to another node, another is deleted: the same window of their Prometheus adds nothing."""
+    collecting = Collecting(tenancy)
+    collecting.trusted = (tenancy.tenant.name,)
+    web, report = "web-7d9f8c6b5-x2x4z", "report-29000000-abcde"
+    template = {"pod-template-hash": "7d9f8c6b5"}
+    api.add("deployments", deployment("shop", "web"), group="apps")
+    api.add("pods", pod("shop", web, node="node-1", owner=("ReplicaSet", "web-7d9f8c6b5"), labels=template))
+    api.add("pods", pod("shop", report, owner=("Job", "report-29000000")))
+    prometheus = ClusterPrometheus(collecting.clock)
+    for name in (web, report):
+        prometheus.series.append(("container_cpu_usage_seconds_total", {"namespace": "shop", "pod": name}, 0.5))
+    surroundings = loopback_surroundings(collecting.clock, collecting.pause)
+    opener = VendorSources(msgspec.structs.replace(surroundings, kubeconfig=api.kubeconfig(tmp_path / "config")))
+    service = collecting.service(opener=opener)
+    now = EPOCH + timedelta(microseconds=collecting.now_us)
+    window = CollectionRequest(start_time=now - timedelta(hours=1), end_time=now - timedelta(minutes=30))
+    async with prometheus.serving():
+        spec = msgspec.structs.replace(SPEC, config=EksConfig(cluster_id="prod", metrics_url=prometheus.url))
+        first = (await collecting.run(window, service, spec=spec)).run
+        assert first.progress.counts.stored == 60
+        api.objects["", "pods"] = [pod("shop", web, node="node-2", owner=("ReplicaSet", web[:-6]), labels=template)]
+        again = (await collecting.run(window, service, spec=spec)).run
+    assert (again.progress.counts.stored, again.progress.counts.unchanged) == (0, 60)
 
 
 async def stored_series(tenancy: Tenancy) -> list[tuple[str, dict[str, str]]]:

@@ -1,44 +1,24 @@
 """Collecting from each of the four HTTP vendors, from the wire to the store: nothing twice, nothing lost."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import pytest
 
-from core.domain.collection import CollectionRequest, CollectionState, Counts, ProblemKind
-from core.domain.sources import SourceSpec
+from core.domain.collection import CollectionRequest, CollectionRun, CollectionState, Counts, ProblemKind
 from core.domain.times import EPOCH, MINUTE_US, SECOND_US
-from ports.driven.metric_source import MetricSource
-from tests.support.collecting import Collecting
+from tests.support.collecting import SPEC, Collecting
 from tests.support.receiver import answer
 from tests.support.storages import memory_store, new_tenancy
 from tests.support.vendors.faults import half
 from tests.support.vendors.four import VENDORS, OneSeries
-from tests.support.vendors.opened import World
+from tests.support.vendors.opened import Only, World
 
 HOUR_S = 3_600
-
-
-class Only:
-    """A `SourceOpener` that knows one source: two of the vendors have no address that a configuration can say."""
-
-    def __init__(self, source: MetricSource) -> None:
-        self._source = source
-
-    @asynccontextmanager
-    async def open(
-        self,
-        spec: SourceSpec,
-        credentials: Mapping[str, str],
-        *,
-        trusted: bool,
-        cluster_id: str | None,
-        namespaces: Sequence[str],
-    ) -> AsyncIterator[MetricSource]:
-        """See `SourceOpener.open`."""
-        yield self._source
+RUNS_MAX = 40
+"""More than any vendor's two days take at a call each."""
 
 
 @pytest.fixture
@@ -121,6 +101,26 @@ async def test_runs_by_themselves_go_on_from_each_other(collecting: Collecting, 
     minutes = range(began_s - 6 * HOUR_S, (collecting.now_us - MINUTE_US) // SECOND_US // 60 * 60, 60)
     assert len(minutes) > 6 * 60 + 30
     assert {ts_s: have.get(ts_s) for ts_s in minutes} == {ts_s: values[ts_s] for ts_s in minutes}
+
+
+async def test_what_takes_more_calls_than_a_run_may_make_takes_more_runs(
+    collecting: Collecting, vendor: OneSeries
+) -> None:
+    """Each goes on from where the last one was cut off: nothing is lost, nothing twice, and in the end it is done."""
+    values = noise(collecting, seconds=2 * 24 * HOUR_S)
+    vendor.has(values)
+    spec = msgspec.structs.replace(SPEC, lookback="2d")
+    runs: list[CollectionRun] = []
+    while not runs or runs[-1].state is not CollectionState.DONE:
+        async with vendor.limited(1) as source:
+            runs.append((await collecting.run(None, collecting.service(opener=Only(source)), spec=spec)).run)
+        assert runs[-1].progress.counts.stored > 0
+        assert len(runs) < RUNS_MAX
+    assert {run.problem.kind for run in runs if run.problem} == {ProblemKind.BUDGET}
+    assert len(runs) > 1
+    assert await stored(collecting) == values
+    assert sum(run.progress.counts.stored for run in runs) == len(values)
+    assert sum(run.progress.counts.revised for run in runs) == 0
 
 
 async def test_problems_are_in_the_run(collecting: Collecting, vendor: OneSeries) -> None:

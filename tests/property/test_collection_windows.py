@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.domain.collection import CollectionRequest
 from core.domain.source_configs import SyntheticConfig
 from core.domain.sources import BACKFILL_US_MAX, SourceSpec
-from core.domain.times import DAY_US, HOUR_US, MINUTE_US
+from core.domain.times import DAY_US, HOUR_US, MINUTE_US, TimeRange
 from core.services.collection_windows import (
     Asked,
     asked_for,
@@ -27,20 +27,21 @@ SPEC = SourceSpec(name="made-up", config=SyntheticConfig(), lookback="6h", settl
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run: when it is, what it asks for, and whether the source answers."""
+    """One run: when it is, what it asks for, and how much of that the source answers."""
 
     after_us: int
     ago_us: int | None
     """An explicit start, so long before the run."""
     end_ago_us: int | None
-    succeeds: bool
+    tenths: int
+    """Of the window, from its start on."""
     has_room: bool
 
 
 durations = st.integers(1, 3 * DAY_US)
 runs = st.lists(
     st.builds(
-        Run, st.integers(1, 2 * DAY_US), st.none() | durations, st.none() | durations, st.booleans(), st.booleans()
+        Run, st.integers(1, 2 * DAY_US), st.none() | durations, st.none() | durations, st.integers(0, 10), st.booleans()
     ),
     max_size=12,
 )
@@ -69,6 +70,12 @@ def covers(stored: list[tuple[int, int]], start_us: int, end_us: int) -> bool:
     return reached_us >= end_us
 
 
+def share_of(window: TimeRange, tenths: int) -> TimeRange | None:
+    """What was answered of a window; None: nothing."""
+    until_us = window.start_us + (window.end_us - window.start_us) * tenths // 10
+    return TimeRange(window.start_us, until_us) if until_us > window.start_us else None
+
+
 @given(runs)
 def test_no_checkpoint_passes_over_a_gap(history: list[Run]) -> None:
     """Everything from where the first checkpoint's window began up to the checkpoint has been stored, of a series that
@@ -91,17 +98,18 @@ def test_no_checkpoint_passes_over_a_gap(history: list[Run]) -> None:
             continue
         assert asked.floor_us <= window.start_us < window.end_us <= now_us
         assert window.start_us >= now_us - BACKFILL_US_MAX
-        if not run.succeeds:
+        answered = share_of(window, run.tenths)
+        if answered is None:
             continue
-        stored.append((window.start_us, window.end_us))
-        moved_us = through_after(asked, through_us, window)
+        stored.append((answered.start_us, answered.end_us))
+        moved_us = through_after(asked, through_us, answered)
         if through_us is None and moved_us is not None:
             base_us = window.start_us
         assert through_us is None or (moved_us is not None and moved_us >= through_us)
         if run.has_room:
-            stored_of_series.append((window.start_us, window.end_us))
+            stored_of_series.append((answered.start_us, answered.end_us))
             if behind_us is not None:
-                behind_us = series_through_after(asked, behind_us, window)
+                behind_us = series_through_after(asked, behind_us, answered)
                 assert covers(stored_of_series, max(behind_base_us, asked.floor_us), behind_us)
                 if behind_us >= (window.end_us if moved_us is None else moved_us):
                     behind_us = None

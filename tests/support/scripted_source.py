@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from core.domain.collection import Problem
+from core.domain.collection import Problem, ProblemKind
 from core.domain.sources import SourceSpec
 from core.domain.times import TimeRange
 from ports.driven.metric_source import (
@@ -56,6 +56,10 @@ class ScriptedVendor:
         """Item → what it is called, where that is not the usual."""
         self.instances: dict[str, SeenInstance] = {}
         """Item → what its series are about."""
+        self.piece_us: int | None = None
+        """Answers say how far they are after each such piece of a window; None: they never do."""
+        self.pieces_max: int | None = None
+        """So many of them a run's budget allows; None: all."""
         self.before: Callable[[str], Awaitable[None]] | None = None
         """Called with the item before each of its parts; may raise."""
         self.opened: list[Opened] = []
@@ -95,6 +99,8 @@ class _ScriptedSource:
     def __init__(self, vendor: ScriptedVendor) -> None:
         self._vendor = vendor
         self._calls = 0
+        self._asked = 0
+        """Pieces."""
 
     async def discover(self, time_range: TimeRange) -> Discovery:
         vendor = self._vendor
@@ -115,6 +121,10 @@ class _ScriptedSource:
             self._calls += 1
             if key in vendor.silent:
                 continue
+            if vendor.piece_us is not None:
+                async for part in self._pieces(key, one.time_range, vendor.piece_us):
+                    yield part
+                continue
             for series in self._series(key, one.time_range):
                 await self._moment(key)
                 yield Collected(key=key, series=[series])
@@ -123,6 +133,18 @@ class _ScriptedSource:
             await self._moment(key)
             problem = vendor.problems.get(key)
             yield Collected(key=key, problem=problem, complete=problem is None)
+
+    async def _pieces(self, key: str, time_range: TimeRange, length_us: int) -> AsyncIterator[Collected]:
+        """A window's answer piece by piece; each is a call."""
+        for start_us in range(time_range.start_us, time_range.end_us, length_us):
+            if self._vendor.pieces_max is not None and self._asked >= self._vendor.pieces_max:
+                yield Collected(key=key, problem=Problem(kind=ProblemKind.BUDGET, message="used up"))
+                return
+            self._asked += 1
+            piece = TimeRange(start_us, min(start_us + length_us, time_range.end_us))
+            await self._moment(key)
+            yield Collected(key=key, series=self._series(key, piece), answered_until_us=piece.end_us)
+        yield Collected(key=key, complete=True)
 
     def usage(self) -> Usage:
         return Usage(calls=self._calls, cost_usd=self._calls / 8)

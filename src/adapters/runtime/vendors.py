@@ -25,8 +25,10 @@ from core.domain.source_configs import (
 )
 from core.domain.sources import check_credentials
 
+EKS_CLUSTER_ID: Final = "EKS_CLUSTER_ID"
 EKS_CLUSTER_DEFAULT: Final = "default"
 """What the cluster is called where ``EKS_CLUSTER_ID`` does not say."""
+EKS_NODE_PRICES: Final = "EKS_NODE_PRICES"
 
 
 class Vendors(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +94,11 @@ _FIELDS: Final[Mapping[SourceKind, Mapping[str, str]]] = {
     SourceKind.NEWRELIC: {"account_id": "NEWRELIC_ACCOUNT_ID", "region": "NEWRELIC_REGION"},
     SourceKind.HAWKEYE: {"base_url": "HAWKEYE_BASE_URL"},
     SourceKind.PROMETHEUS: {"url": "PROMETHEUS_URL"},
-    SourceKind.EKS: {"cluster_id": "EKS_CLUSTER_ID", "metrics_url": "EKS_METRICS_ENDPOINT"},
+    SourceKind.EKS: {
+        "cluster_id": EKS_CLUSTER_ID,
+        "metrics_url": "EKS_METRICS_ENDPOINT",
+        "node_prices_usd_per_hour": EKS_NODE_PRICES,
+    },
 }
 """Field of the configuration → variable."""
 
@@ -151,9 +157,21 @@ def _eks(environ: Mapping[str, str]) -> SourceConfig | None:
     if not in_cluster and _kubeconfig(environ) is None:
         return None
     return EksConfig(
-        cluster_id=environ.get("EKS_CLUSTER_ID") or EKS_CLUSTER_DEFAULT,
+        cluster_id=environ.get(EKS_CLUSTER_ID) or EKS_CLUSTER_DEFAULT,
         metrics_url=environ.get("EKS_METRICS_ENDPOINT") or None,
+        node_prices_usd_per_hour=_node_prices(environ.get(EKS_NODE_PRICES, "")),
     )
+
+
+def _node_prices(text: str) -> dict[str, float]:
+    prices = {}
+    for part in filter(str.strip, text.split(",")):
+        instance_type, _, price = part.partition("=")
+        try:
+            prices[instance_type.strip()] = float(price)
+        except ValueError:
+            raise ValueError(f"{EKS_NODE_PRICES}: must be such as m5.large=0.107,m5.xlarge=0.214") from None
+    return prices
 
 
 _READERS: Final[Mapping[SourceKind, Callable[[Mapping[str, str]], SourceConfig | None]]] = {

@@ -1,7 +1,7 @@
 """Requests that are far larger than use, and other requests to recommend."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -18,12 +18,16 @@ from core.detection.right_sizing import (
     verdict_of,
 )
 from core.domain.columns import Float64s
-from core.domain.drift import DetectionMethod, DriftCategory, DriftSeverity, ProposedRecommendation
+from core.domain.configurations import ConfigChange, ConfigKind
+from core.domain.drift import DetectionMethod, DriftCategory, DriftSeverity, FoundDrift, ProposedRecommendation
 from core.domain.quantities import cpu_quantity, memory_quantity
 from core.domain.resource_prices import ResourcePrices
 
 RULES: Final[Mapping[str, SizingRule]] = {"cpu": CPU_RULE, "memory": MEMORY_RULE}
 RESOURCES: Final = tuple(RULES)
+RIGHT_SIZE: Final = "right_size"
+SIZED_KIND: Final = "Deployment"
+"""What the recommendation changes."""
 UNKNOWN: Final = Sizing(request=None, observed=None, proposed=None)
 TEXTS: Final = {"cpu": cores_text, "memory": bytes_text}
 QUANTITIES: Final = {"cpu": cpu_quantity, "memory": memory_quantity}
@@ -131,7 +135,7 @@ def right_size(
         return None
     cpu, memory = (sizings.get(resource, UNKNOWN) for resource in RESOURCES)
     return ProposedRecommendation(
-        recommendation_type="right_size",
+        recommendation_type=RIGHT_SIZE,
         recommendation_json={
             "namespace": around.subject.namespace,
             "workload": around.subject.workload,
@@ -140,3 +144,32 @@ def right_size(
         },
         estimated_savings_usd=monthly_savings(cpu, memory, around.prices, around.pods),
     )
+
+
+def applicable(found: FoundDrift, known: Sequence[ConfigChange]) -> FoundDrift:
+    """The same for a workload whose newest configurations are `known`: right-sizing names its container, and where it
+    could not be applied its numbers are evidence instead. What is not known changes nothing."""
+    proposed = found.recommendation
+    if proposed is None or proposed.recommendation_type != RIGHT_SIZE:
+        return found
+    documents = {change.kind: change.after or {} for change in known}
+    kind = documents.get(ConfigKind.RUNTIME, {}).get("kind")
+    containers = documents.get(ConfigKind.RESOURCE, {}).get("containers")
+    if isinstance(kind, str) and kind != SIZED_KIND:
+        return _only_evidence(found, proposed, f"it is a {kind}, and only a {SIZED_KIND} can be right-sized")
+    if not isinstance(containers, dict) or not containers:
+        return found
+    if len(containers) > 1:
+        message = f"it has {len(containers)} containers, and what each of them uses is not known"
+        return _only_evidence(found, proposed, message)
+    document = {**proposed.recommendation_json, "container": next(iter(containers))}
+    return msgspec.structs.replace(
+        found, recommendation=msgspec.structs.replace(proposed, recommendation_json=document)
+    )
+
+
+def _only_evidence(found: FoundDrift, proposed: ProposedRecommendation, why: str) -> FoundDrift:
+    numbers = {name: proposed.recommendation_json[name] for name in ("current", "proposed")}
+    evidence = {**found.drift.evidence, RIGHT_SIZE: {**numbers, "not_recommended": why}}
+    drift = msgspec.structs.replace(found.drift, evidence=evidence)
+    return msgspec.structs.replace(found, drift=drift, recommendation=None)

@@ -21,6 +21,14 @@ TAGS_MAX: Final = 50
 """As many as a resource of AWS can carry."""
 NAMESPACES_MAX: Final = 200
 URL_CHARS_MAX: Final = 2_000
+OWN_LABELS_MAX: Final = 5
+"""They say where a server is, and take room of those that its series have."""
+OWN_LABEL_CHARS_MAX: Final = 50
+"""They are part of an instance's id, which a person reads."""
+NODE_PRICES_MAX: Final = 200
+"""As many as a snapshot of capacity has node types."""
+NODE_PRICE_USD_MAX: Final = 10_000.0
+"""An hour of the largest machine that can be rented costs some hundreds."""
 FLEET_MAX: Final = 200
 """Synthetic instances: a fleet to look at, not a load test."""
 _SITE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+\Z", re.ASCII)
@@ -131,7 +139,10 @@ class EksConfig(msgspec.Struct, frozen=True, kw_only=True, tag="eks", tag_field=
     metrics_url: str | None = None
     """A Prometheus that scrapes the cluster; without it only what the Kubernetes API itself tells."""
     queries: tuple[PromQuery, ...] = ()
-    """Asked of it, beside the golden signals that are asked for anyway."""
+    """Asked of it, beside the golden signals that are asked for anyway; one that is stored as a golden signal stands
+    instead of it."""
+    node_prices_usd_per_hour: dict[str, float] = {}
+    """By instance type; with those of all its nodes the cluster's cost is known, and what other requests would save."""
 
 
 class PrometheusConfig(
@@ -152,6 +163,9 @@ class PrometheusConfig(
         ),
     )
     step: str = "1m"
+    labels: dict[str, str] = {}
+    """Given to every series, over those it has: as `external_labels`, which answers to queries lack. Where two servers
+    scrape targets of the same names, one of them needs some."""
 
 
 class SyntheticConfig(
@@ -201,12 +215,14 @@ def check_config(config: SourceConfig) -> None:
             if config.metrics_url is not None:
                 _check_url("config.metrics_url", config.metrics_url)
             _check_promql(config.queries)
+            _check_prices("config.node_prices_usd_per_hour", config.node_prices_usd_per_hour)
         case PrometheusConfig():
             _check_url("config.url", config.url)
             if not config.queries:
                 raise InvalidInput("config.queries", "give at least one query")
             _check_promql(config.queries)
             _check_step("config.step", config.step)
+            _check_own_labels(config.labels)
         case SyntheticConfig():
             if not 1 <= config.instances <= FLEET_MAX:
                 raise InvalidInput("config.instances", f"must be from 1 to {FLEET_MAX}")
@@ -265,6 +281,15 @@ def _check_promql(queries: tuple[PromQuery, ...]) -> None:
         _check_queries("config.queries", tuple(query.promql for query in queries))
 
 
+def _check_own_labels(labels: dict[str, str]) -> None:
+    if len(labels) > OWN_LABELS_MAX:
+        raise InvalidInput("config.labels", f"at most {OWN_LABELS_MAX}")
+    for label, value in labels.items():
+        check_label(label, value)
+        if not 1 <= len(value) <= OWN_LABEL_CHARS_MAX:
+            raise InvalidInput(f"labels.{label}", f"must have 1 to {OWN_LABEL_CHARS_MAX} characters")
+
+
 def _check_queries(field: str, queries: tuple[str, ...]) -> None:
     if not 1 <= len(queries) <= QUERIES_MAX:
         raise InvalidInput(field, f"give 1 to {QUERIES_MAX} queries")
@@ -279,6 +304,15 @@ def _check_namespaces(namespaces: tuple[str, ...]) -> None:
         raise InvalidInput("config.namespaces", f"at most {NAMESPACES_MAX}")
     for namespace in namespaces:
         check_cluster_id("config.namespaces", namespace)
+
+
+def _check_prices(field: str, prices: dict[str, float]) -> None:
+    if len(prices) > NODE_PRICES_MAX:
+        raise InvalidInput(field, f"at most {NODE_PRICES_MAX} instance types")
+    for instance_type, price in prices.items():
+        check_cluster_id(field, instance_type)
+        if not 0 <= price <= NODE_PRICE_USD_MAX:  # nor NaN
+            raise InvalidInput(field, f"{instance_type} must cost 0 to {NODE_PRICE_USD_MAX:,.0f} US dollars an hour")
 
 
 def _check_url(field: str, url: str) -> None:

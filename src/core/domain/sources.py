@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from core.domain.errors import InvalidInput
-from core.domain.source_configs import KIND_OF, SourceConfig, SourceKind, check_config
+from core.domain.source_configs import KIND_OF, CloudWatchConfig, SourceConfig, SourceKind, check_config
 from core.domain.times import DAY_US, HOUR_US, MINUTE_US, parse_duration
 
 SOURCES_MAX: Final = 200
@@ -16,6 +16,8 @@ SOURCE_SCOPE: Final = "source:"
 """Begins the scope of a stored source's checkpoints; no other scope begins like this."""
 CREDENTIAL_CHARS_MAX: Final = 16_000
 """A token of a cloud is some kilobytes."""
+SETTLE_PERIODS: Final = 2
+"""So many of CloudWatch's periods are read again at least: the last one that is over is read in two runs or more."""
 BACKFILL_US_MAX: Final = 35 * DAY_US
 """No window reaches further back: vendors keep fine-grained data about as long."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z", re.ASCII)
@@ -50,12 +52,13 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PACES: Final[dict[SourceKind, Pace]] = {
-    # 300 queries an hour is Datadog's documented default for the query API.
-    SourceKind.DATADOG: Pace(lookback_us=HOUR_US, settle_us=10 * MINUTE_US, calls_per_minute=5),
+    # 300 queries an hour is Datadog's documented default for the query API. It takes points up to an hour late, and its
+    # integrations poll clouds each ten minutes; reading an hour again needs no further call.
+    SourceKind.DATADOG: Pace(lookback_us=HOUR_US, settle_us=HOUR_US, calls_per_minute=5),
     # GetMetricData allows 50 calls a second; basic monitoring publishes with a delay of up to 15 minutes.
     SourceKind.CLOUDWATCH: Pace(lookback_us=DAY_US, settle_us=3 * HOUR_US, calls_per_minute=600),
-    # NerdGraph allows 25 concurrent and about 3,000 NRQL queries a minute an account.
-    SourceKind.NEWRELIC: Pace(lookback_us=HOUR_US, settle_us=5 * MINUTE_US, calls_per_minute=300),
+    # NerdGraph allows 25 concurrent and about 3,000 NRQL queries a minute an account. Polled integrations come late.
+    SourceKind.NEWRELIC: Pace(lookback_us=HOUR_US, settle_us=HOUR_US, calls_per_minute=300),
     SourceKind.HAWKEYE: Pace(lookback_us=HOUR_US, settle_us=5 * MINUTE_US, calls_per_minute=120),
     SourceKind.EKS: Pace(lookback_us=HOUR_US, settle_us=2 * MINUTE_US, calls_per_minute=1_200),
     SourceKind.PROMETHEUS: Pace(lookback_us=HOUR_US, settle_us=2 * MINUTE_US, calls_per_minute=1_200),
@@ -121,7 +124,13 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def settle_us(self) -> int:
         """See `settle`."""
-        return PACES[self.kind].settle_us if self.settle is None else parse_duration(self.settle, "settle")
+        if self.settle is not None:
+            return parse_duration(self.settle, "settle")
+        usual_us = PACES[self.kind].settle_us
+        if isinstance(self.config, CloudWatchConfig):
+            # Else a long period would be read when it ends, and its late samples never.
+            return max(usual_us, SETTLE_PERIODS * parse_duration(self.config.period, "config.period"))
+        return usual_us
 
     @property
     def pace_per_minute(self) -> int:

@@ -32,6 +32,8 @@ FORGOTTEN_MAX: Final = 1_000
 PART_MARK: Final = "\x1f"
 """Between an item's key and what part of it was asked for; no query holds this character."""
 
+_GOLDEN_64: Final = 0x9E3779B97F4A7C15
+"""2**64 / 1.618…"""
 _decoder = msgspec.json.Decoder(SeriesIdentity)
 
 
@@ -44,7 +46,7 @@ class Standing(msgspec.Struct, eq=False):
 
 
 class Moves(msgspec.Struct, frozen=True, eq=False):
-    """What a finished item does to its checkpoints."""
+    """What an item does to its checkpoints."""
 
     checkpoints: Sequence[Checkpoint] = ()
     caught_up: Sequence[Checkpoint] = ()
@@ -63,9 +65,13 @@ class RunItem:
         self.tally = Tally()
         self.problem: Problem | None = None
         self.ended = window is None
+        self._answered_until_us: int | None = None
+        self._newly_behind: set[SeriesIdentity] = set()
 
     def take(self, part: Collected) -> None:
-        """Notes how a part, whose points are stored, ends the item, if it does."""
+        """Notes how a part, whose points are stored, ends the item, if it does, or how far it is."""
+        if part.answered_until_us is not None:
+            self._answered_until_us = part.answered_until_us
         if part.problem is not None:
             self.end(cleaned_problem(part.problem))
         elif part.complete:
@@ -81,6 +87,14 @@ class RunItem:
         """Whether all that the source has of the window is stored, as far as it can be."""
         return self.ended and (self.problem is None or self.problem.kind is ProblemKind.NO_DATA)
 
+    @property
+    def stored(self) -> TimeRange | None:
+        """What of the window is stored, as far as it can be, from its start on; None where that is not known of any."""
+        if self.window is None or self.is_stored:
+            return self.window
+        until_us = min(self._answered_until_us or 0, self.window.end_us)
+        return TimeRange(self.window.start_us, until_us) if until_us > self.window.start_us else None
+
     def result(self, title: str) -> ItemResult:
         """What came of it."""
         problem = self.problem
@@ -91,25 +105,28 @@ class RunItem:
         return ItemResult(item=title, counts=self.tally.counts, problem=problem)
 
     def moves(self, asked: Asked, has_room: Iterable[SeriesIdentity]) -> Moves:
-        """How its checkpoints move, now that it is stored; `has_room` are those behind that have room."""
-        if self.window is None:
+        """How its checkpoints move by what is stored now; `has_room` are those behind that have room."""
+        stored = self.stored
+        if self.window is None or stored is None:
             return Moves()
-        through_us = through_after(asked, self.standing.through_us, self.window)
+        through_us = through_after(asked, self.standing.through_us, stored)
         checkpoints, caught_up = [], []
         if through_us is not None and through_us != self.standing.through_us:
             checkpoints.append(Checkpoint(item=self.name, series="", through=instant_of(through_us)))
         for identity in has_room:
-            reached_us = series_through_after(asked, self.standing.behind[identity], self.window)
+            reached_us = series_through_after(asked, self.standing.behind[identity], stored)
             moved = Checkpoint(item=self.name, series=_encoded(identity), through=instant_of(reached_us))
             if reached_us >= (self.window.end_us if through_us is None else through_us):
                 caught_up.append(moved)
             elif reached_us > self.standing.behind[identity]:
                 checkpoints.append(moved)
         from_us = refused_from(self.standing.through_us, self.window)
-        newly = [identity for identity in self.tally.no_room if identity not in self.standing.behind]
+        newly = self.tally.no_room - self.standing.behind.keys() - self._newly_behind
+        room = max(0, BEHIND_MAX - len(self.standing.behind) - len(self._newly_behind))
+        told = list(newly)[:room]
+        self._newly_behind.update(told)
         checkpoints += [
-            Checkpoint(item=self.name, series=_encoded(identity), through=instant_of(from_us))
-            for identity in newly[: max(0, BEHIND_MAX - len(self.standing.behind))]
+            Checkpoint(item=self.name, series=_encoded(identity), through=instant_of(from_us)) for identity in told
         ]
         return Moves(checkpoints, caught_up)
 
@@ -156,6 +173,14 @@ def forgotten(asked: Asked, standing: Mapping[str, Standing], names: Set[str]) -
     return [
         Checkpoint(item=name, series=series, through=instant_of(asked.floor_us)) for name, series in old[:FORGOTTEN_MAX]
     ]
+
+
+def turn_of(run_id: int, items: int) -> int:
+    """Which of so many items a run begins with: each one's turn comes, where no run can afford them all.
+
+    By steps of the golden ratio, which spread evenly also where only each tenth run, say, is this source's.
+    """
+    return (run_id * _GOLDEN_64 % 2**64) * items >> 64
 
 
 def titles(items: Sequence[SourceItem]) -> dict[str, str]:

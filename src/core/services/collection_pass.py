@@ -1,12 +1,13 @@
 """One attempt at a run of a source: open it, see what there is, fetch each item's window, store it, note how far it is.
 
 Theory of operation. Parts of answers are gathered until they fill a request to ingest, or for a moment, and are stored
-together; only then do the checkpoints of the items that they finish move, in one transaction with the claim's lease. A
-process that dies between the two leaves points that the next attempt finds unchanged. What an item lacks stays behind
-its checkpoint and is asked for again. Of an ended run nothing is left to do: what failed is fetched by the next one.
+together; only then do the checkpoints of their items move, in one transaction with the claim's lease: to the end of the
+window, or as far as the source says that it has answered. A process that dies between the two leaves points that the
+next attempt finds unchanged. What an item lacks stays behind its checkpoint and is asked for again. Of an ended run
+nothing is left to do: what failed is fetched by the next one, from where it broke off.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,7 +20,7 @@ from core.domain.series import SeriesIdentity
 from core.domain.times import DAY_US, format_time
 from core.services.collection_ending import Ending, Tasks, failed
 from core.services.collection_found import FoundThings
-from core.services.collection_items import RunItem, Standing, forgotten, name_in, own_range, standings, titles
+from core.services.collection_items import RunItem, Standing, forgotten, name_in, own_range, standings, titles, turn_of
 from core.services.collection_patience import Patience
 from core.services.collection_rows import Tally
 from core.services.collection_screening import cleaned_problem
@@ -103,6 +104,14 @@ class CollectionPass:
         if asked.end_us <= asked.floor_us:
             floor = format_time(asked.floor_us)
             return failed(ProblemKind.CONFIGURATION, f"the range that was asked for ends before {floor}, the oldest")
+        try:
+            cut_off = await self._open(secrets, asked)
+        except RateLimited as error:
+            cut_off = Problem(kind=ProblemKind.RATE_LIMITED, message=f"Sextant's own limit: {error}")
+        return await self._ended(cut_off)
+
+    async def _open(self, secrets: Mapping[str, str], asked: Asked) -> Problem | None:
+        """Fetches and stores it; returns what ended that before its time. Raises `RateLimited` where Sextant did."""
         request = self._claim.run.request
         try:
             async with self._around.opener.open(
@@ -116,10 +125,8 @@ class CollectionPass:
                 await self._fetch(source, asked)
         except SourceError as error:
             await self._flush(asked)
-            return await self._ended(cleaned_problem(error.problem))
-        except RateLimited as error:
-            return await self._ended(Problem(kind=ProblemKind.RATE_LIMITED, message=f"Sextant's own limit: {error}"))
-        return await self._ended(None)
+            return cleaned_problem(error.problem)
+        return None
 
     async def _asked(self) -> Asked:
         now_us = self._clock.now_us()
@@ -148,7 +155,8 @@ class CollectionPass:
             if item.window is not None and not item.ended
         ]
         if wanted:
-            await self._gather(source.collect(wanted), asked)
+            first = turn_of(self._claim.run.id, len(wanted))
+            await self._gather(source.collect([*wanted[first:], *wanted[:first]]), asked)
         await self._flush(asked)
         left = [item for item in self._items.values() if not item.ended]
         reason = Problem(kind=ProblemKind.BAD_ANSWER, message="the source has said nothing about it")
@@ -225,8 +233,8 @@ class CollectionPass:
         return Part(collected.series, window.start_us - max(asked.settle_us, BUCKET_US_MAX), window.end_us, Tally())
 
     async def _note(self, asked: Asked, items: Sequence[RunItem], results: Sequence[ItemResult] = ()) -> None:
-        """Moves checkpoints of the items that are stored, notes results and progress, and renews the claim."""
-        moves = [item.moves(asked, self._having_room(item.standing)) for item in items if item.is_stored]
+        """Moves checkpoints as far as the items are stored, notes results and progress, and renews the claim."""
+        moves = [item.moves(asked, self._having_room(item.standing)) for item in items]
         for result in results:
             self._tasks.end(result)
         noted = list(results)

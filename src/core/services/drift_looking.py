@@ -10,7 +10,9 @@ from typing import Final
 import msgspec
 
 from core.detection.drift_findings import Judged
+from core.detection.drift_right_size import RIGHT_SIZE, applicable
 from core.domain.capacity import CapacitySnapshot
+from core.domain.configurations import ConfigChange
 from core.domain.drift import DriftEvent, DriftFilter, DriftSeverity, DriftStatus
 from core.domain.errors import NotFound
 from core.domain.resource_prices import resource_prices
@@ -93,6 +95,7 @@ class DriftLooking:
         judged, left_out = _worst(judged)
         if left_out:
             skipped.append(f"all: {left_out:,} more drifts than the worst {FOUND_MAX:,}")
+        judged = await self._applicable(tenant_id, cluster_id, judged, now)
         synthetic = newest is not None and newest.synthetic
         saved = identified(judged, known, synthetic=synthetic, now=now)
         opened, resolved = await self._drift.save_found(tenant_id, cluster_id, saved, now=now)
@@ -109,6 +112,22 @@ class DriftLooking:
             return await self._capacity.latest(tenant_id, cluster_id)
         except NotFound:
             return None
+
+    async def _applicable(self, tenant_id: int, cluster_id: str, judged: Judged, now: datetime) -> Judged:
+        """The same with right-sizing only where it can be applied, as far as the workloads' configurations tell."""
+        known: dict[tuple[str | None, str], Sequence[ConfigChange]] = {}
+        told: Judged = {}
+        for key, found in judged.items():
+            told[key] = found
+            if found is None or found.recommendation is None or found.recommendation.recommendation_type != RIGHT_SIZE:
+                continue
+            namespace, workload = found.drift.namespace, found.drift.workload_name or ""
+            if (namespace, workload) not in known:
+                known[namespace, workload] = await self._configurations.at(
+                    tenant_id, cluster_id, workload, namespace=namespace, ts=now
+                )
+            told[key] = applicable(found, known[namespace, workload])
+        return told
 
     async def _known(self, tenant_id: int, cluster_id: str) -> list[DriftEvent]:
         """All events that go on or may, and the newest of the resolved ones."""

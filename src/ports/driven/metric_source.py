@@ -94,12 +94,15 @@ class Collected(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """A part of one item's answer.
 
     `complete` says that the whole window has been answered with this part; an item with a `problem` other than
-    `NO_DATA` is never complete, and is fetched again from the same place next time.
+    `NO_DATA` is never complete, and is fetched next time from `answered_until_us` on, or else from the same place.
     """
 
     key: str
     series: Sequence[SeriesPoints] = ()
     complete: bool = False
+    answered_until_us: int | None = None
+    """Everything of the window before that instant has been answered with this part and those before; None: not known.
+    Of an item's parts the last one that says it holds."""
     problem: Problem | None = None
 
 

@@ -42,8 +42,11 @@ class OneSeries(msgspec.Struct, eq=False):
     """The same client with wrong credentials."""
     has: Callable[[Minutes], None]
     """From now on this is all that the vendor has."""
+    limited: "Limited"
+    """The client anew, for a run of so many calls."""
 
 
+Limited = Callable[[int], AbstractAsyncContextManager[MetricSource]]
 Serve = Callable[[World], AbstractAsyncContextManager[OneSeries]]
 
 
@@ -60,7 +63,9 @@ async def datadog(world: World) -> AsyncIterator[OneSeries]:
         source, stranger = (
             world.datadog(double.url, config, {"api_key": key, "app_key": APP_KEY}) for key in (API_KEY, WRONG_KEY)
         )
-        yield OneSeries(double, source, stranger, has)
+        keys = {"api_key": API_KEY, "app_key": APP_KEY}
+        limited = _each(lambda calls: world.datadog(double.url, config, keys, calls_per_run_max=calls))
+        yield OneSeries(double, source, stranger, has, limited)
 
 
 @asynccontextmanager
@@ -76,7 +81,9 @@ async def newrelic(world: World) -> AsyncIterator[OneSeries]:
 
     async with double.serving():
         source, stranger = (world.newrelic(double.url, config, {"api_key": key}) for key in (NEWRELIC_KEY, WRONG_KEY))
-        yield OneSeries(double, source, stranger, has)
+        keys = {"api_key": NEWRELIC_KEY}
+        limited = _each(lambda calls: world.newrelic(double.url, config, keys, calls_per_run_max=calls))
+        yield OneSeries(double, source, stranger, has, limited)
 
 
 @asynccontextmanager
@@ -93,7 +100,11 @@ async def hawkeye(world: World) -> AsyncIterator[OneSeries]:
         source, stranger = [
             await opened.enter_async_context(world.opened(config, {"api_key": key})) for key in (HAWKEYE_KEY, WRONG_KEY)
         ]
-        yield OneSeries(double, source, stranger, has)
+
+        def limited(calls: int) -> AbstractAsyncContextManager[MetricSource]:
+            return world.opened(config, {"api_key": HAWKEYE_KEY}, calls_per_run_max=calls)
+
+        yield OneSeries(double, source, stranger, has, limited)
 
 
 @asynccontextmanager
@@ -111,10 +122,22 @@ async def prometheus(world: World) -> AsyncIterator[OneSeries]:
             await opened.enter_async_context(world.opened(config, {"bearer_token": token}))
             for token in (TOKEN, WRONG_KEY)
         ]
-        yield OneSeries(double, source, stranger, has)
+
+        def limited(calls: int) -> AbstractAsyncContextManager[MetricSource]:
+            return world.opened(config, {"bearer_token": TOKEN}, calls_per_run_max=calls)
+
+        yield OneSeries(double, source, stranger, has, limited)
 
 
 VENDORS: tuple[Serve, ...] = (datadog, newrelic, hawkeye, prometheus)
+
+
+def _each(made: Callable[[int], MetricSource]) -> Limited:
+    @asynccontextmanager
+    async def limited(calls: int) -> AsyncIterator[MetricSource]:
+        yield made(calls)
+
+    return limited
 
 
 def _columns(minutes: Minutes) -> tuple[Int64s, Float64s]:

@@ -68,6 +68,26 @@ class World:
         return VendorHttp(vendor, self.surroundings.client, budget, self.clock, self.pause), budget
 
 
+class Only:
+    """A `SourceOpener` that knows one source: two of the vendors have no address that a configuration can say."""
+
+    def __init__(self, source: MetricSource) -> None:
+        self._source = source
+
+    @asynccontextmanager
+    async def open(
+        self,
+        spec: SourceSpec,
+        credentials: Mapping[str, str],
+        *,
+        trusted: bool,
+        cluster_id: str | None,
+        namespaces: Sequence[str],
+    ) -> AsyncIterator[MetricSource]:
+        """See `SourceOpener.open`."""
+        yield self._source
+
+
 def spec_of(config: SourceConfig, calls_per_run_max: int = 1_000) -> SourceSpec:
     """A source that is asked as fast as may be."""
     return SourceSpec(name="it", config=config, calls_per_minute=60_000, calls_per_run_max=calls_per_run_max)

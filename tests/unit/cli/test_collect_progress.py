@@ -83,9 +83,10 @@ def test_a_run_goes_on_when_nobody_watches(
     api: ServedApi, sextant: Commands, datadog: ScriptedVendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C ends the command, which says where to look."""
-    left = asyncio.Event()
+    begun, left = asyncio.Event(), asyncio.Event()
 
     async def hold(_: str) -> None:
+        begun.set()
         await left.wait()
 
     def interrupt(*_: object) -> None:
@@ -97,6 +98,7 @@ def test_a_run_goes_on_when_nobody_watches(
         with collecting(api, datadog), monkeypatch.context() as patched:
             patched.setattr(collect_progress.CollectProgress, "show", interrupt)
             _, err, status = sextant.both("collect", "datadog")
+            api.within(asyncio.wait_for(begun.wait(), 20))  # a collector that stops begins no run
             api.within(_set(left))
     finally:
         signal.signal(signal.SIGINT, ignored)

@@ -7,13 +7,16 @@ import pytest
 from core.domain.errors import InvalidInput
 from core.domain.source_configs import (
     CloudWatchConfig,
+    DatadogConfig,
     EksConfig,
     HawkeyeConfig,
+    NewRelicConfig,
     PrometheusConfig,
     SourceConfig,
     SyntheticConfig,
 )
 from core.domain.sources import SourceSpec, following_run
+from core.domain.times import DAY_US, HOUR_US
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -50,6 +53,39 @@ def test_tags_that_cannot_be(tags: dict[str, str]) -> None:
     """Neither what no database holds nor more than a resource carries."""
     with pytest.raises(InvalidInput, match=r"config\.tags|tags"):
         SourceSpec(name="a", config=CloudWatchConfig(region="eu-central-1", tags=tags))
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [{"m5": -0.1}, {"m5": float("nan")}, {"m5": float("inf")}, {"": 1.0}, {f"m{index}": 1.0 for index in range(201)}],
+)
+def test_prices_that_cannot_be(prices: dict[str, float]) -> None:
+    """Neither what is no amount of money nor more than a snapshot has node types."""
+    with pytest.raises(InvalidInput, match=r"config\.node_prices_usd_per_hour"):
+        SourceSpec(name="a", config=EksConfig(cluster_id="a", node_prices_usd_per_hour=prices))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"a": "\x00"}, {"a": ""}, {"a": "x" * 51}, {"1a": "x"}, {f"l{index}": "x" for index in range(6)}],
+)
+def test_labels_of_a_source_that_cannot_be(labels: dict[str, str]) -> None:
+    """Neither what no series can have nor what would leave no room for those it has."""
+    with pytest.raises(InvalidInput, match="labels"):
+        SourceSpec(name="a", config=PrometheusConfig(url="https://prometheus.example", labels=labels))
+
+
+def test_what_is_read_again() -> None:
+    """As long as the vendor may take, and two of CloudWatch's periods at least, unless the source says how long."""
+    days = CloudWatchConfig(region="eu-central-1", period="1d")
+    for config, settle_us in (
+        (DatadogConfig(), HOUR_US),
+        (NewRelicConfig(account_id=1), HOUR_US),
+        (CloudWatchConfig(region="eu-central-1"), 3 * HOUR_US),
+        (days, 2 * DAY_US),
+    ):
+        assert SourceSpec(name="a", config=config).settle_us == settle_us
+    assert SourceSpec(name="a", config=days, settle="1h").settle_us == HOUR_US
 
 
 def test_when_a_source_runs_by_itself() -> None:

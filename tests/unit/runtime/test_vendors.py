@@ -27,6 +27,7 @@ def test_each_vendor_is_read_from_its_own_variables(tmp_path: Path) -> None:
             "PROMETHEUS_URL": "https://prometheus.example",
             "EKS_IN_CLUSTER": "true",
             "EKS_METRICS_ENDPOINT": "http://prometheus.monitoring:9090",
+            "EKS_NODE_PRICES": "m5.large=0.107, m5.xlarge = 0.214,",
         }
     )
     datadog = vendors.sources[SourceKind.DATADOG]
@@ -38,7 +39,9 @@ def test_each_vendor_is_read_from_its_own_variables(tmp_path: Path) -> None:
     assert vendors.sources[SourceKind.CLOUDWATCH].credentials == {}
     assert vendors.sources[SourceKind.NEWRELIC].config == NewRelicConfig(account_id=42)
     assert vendors.sources[SourceKind.EKS].config == EksConfig(
-        cluster_id="default", metrics_url="http://prometheus.monitoring:9090"
+        cluster_id="default",
+        metrics_url="http://prometheus.monitoring:9090",
+        node_prices_usd_per_hour={"m5.large": 0.107, "m5.xlarge": 0.214},
     )
     assert set(vendors.sources) == set(SourceKind) - {SourceKind.SYNTHETIC}
     assert vendors.in_cluster
@@ -60,6 +63,8 @@ def test_without_variables_there_is_nothing() -> None:
         ({"NEWRELIC_API_KEY": "k"}, "NEWRELIC_ACCOUNT_ID: must be the number"),
         ({"HAWKEYE_BASE_URL": "ftp://x", "HAWKEYE_API_KEY": "k"}, "HAWKEYE_BASE_URL: must be an http"),
         ({"EKS_IN_CLUSTER": "perhaps"}, "EKS_IN_CLUSTER: must be true or false"),
+        ({"EKS_IN_CLUSTER": "1", "EKS_NODE_PRICES": "0.107"}, "EKS_NODE_PRICES: must be such as m5.large="),
+        ({"EKS_IN_CLUSTER": "1", "EKS_NODE_PRICES": "m5.large=-1"}, "EKS_NODE_PRICES: m5.large must cost 0 to"),
     ],
 )
 def test_what_does_not_fit_is_named_by_its_variable(environ: dict[str, str], said: str) -> None:

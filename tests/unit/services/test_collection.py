@@ -115,19 +115,20 @@ async def test_a_source_that_breaks_off_keeps_what_it_gave(collecting: Collectin
         collecting.vendor.put(item, item, collecting.minutes(300))
 
     async def break_off(item: str) -> None:
-        if item == "memory":
+        if item != collecting.vendor.asked[0][0]:
             raise DENIED
 
     collecting.vendor.before = break_off
     run = (await collecting.run()).run
     assert (run.state, run.problem) == (CollectionState.PARTIAL, DENIED.problem)
     assert (run.progress.items, run.progress.done) == (2, 1)
-    assert await collecting.stored() == collecting.wanted("cpu")
+    first, second = (item for item, _ in collecting.vendor.asked)
+    assert await collecting.stored() == collecting.wanted(first)
     collecting.vendor.before = None
     collecting.vendor.asked.clear()
     await collecting.run()
     starts = {item: collecting.now_us - asked.start_us for item, asked in collecting.vendor.asked}
-    assert starts == {"cpu": 30 * MINUTE_US, "memory": 6 * HOUR_US}
+    assert starts == {first: 30 * MINUTE_US, second: 6 * HOUR_US}
 
 
 async def test_nothing_at_all_is_a_failure(collecting: Collecting) -> None:
@@ -352,6 +353,24 @@ async def test_in_the_end_the_tenants_limit_leaves_the_rest_to_the_next_run(coll
     assert run.problem.kind is ProblemKind.RATE_LIMITED
     assert sum(collecting.pause.waits_s) == pytest.approx(LIMITED_S_MAX)
     assert (await collecting.run()).run.progress.counts.stored == 300
+
+
+async def test_a_limit_that_is_met_while_a_source_breaks_off_ends_the_run(collecting: Collecting) -> None:
+    """What came before is stored then, or not, and neither ends the collector."""
+    collecting.vendor.put("cpu", "cpu", collecting.minutes(300))
+    collecting.vendor.put("cpu", "cpu", collecting.minutes(300), host="b")
+    moments = iter([None, DENIED])
+
+    async def break_off(_: str) -> None:
+        if failure := next(moments):
+            raise failure
+
+    collecting.vendor.before = break_off
+    ingest = ingesting(collecting, *[RateLimited("slowly", retry_after_s=900.0)] * 1_000)
+    run = (await collecting.run(service=collecting.service(ingestion=ingest))).run
+    assert run.state is CollectionState.FAILED
+    assert run.problem is not None
+    assert run.problem.kind is ProblemKind.RATE_LIMITED
 
 
 async def test_runs_under_way_stay_claimed(collecting: Collecting) -> None:

@@ -74,6 +74,22 @@ async def test_calls_of_a_run_are_limited() -> None:
     assert asked.usage() == Usage(calls=2)
 
 
+async def test_how_much_is_affordable_can_be_spent() -> None:
+    """To the last thing, however sums are rounded; a limit below any price is said to be one."""
+    assert budget(spec())[0].affordable(1e-5) is None
+    for metrics in (1, 3, 7, 300, 499):
+        asked, _, _ = budget(spec(cost_usd_per_run_max=metrics * 1e-5))
+        await asked.spend(cost_usd=1e-5 * (metrics // 3))
+        left = asked.affordable(1e-5)
+        assert left == metrics - metrics // 3
+        await asked.spend(cost_usd=left * 1e-5)
+        assert asked.affordable(1e-5) == 0
+        with pytest.raises(BudgetSpent, match="used up"):
+            await asked.spend(cost_usd=1e-5)
+    with pytest.raises(BudgetSpent, match="less than one call costs"):
+        await budget(spec(cost_usd_per_run_max=1e-6))[0].spend(cost_usd=1e-5)
+
+
 async def test_costs_of_a_run_are_limited() -> None:
     """A dearer call may not fit where a cheaper one does."""
     asked, _, _ = budget(spec(cost_usd_per_run_max=0.05))

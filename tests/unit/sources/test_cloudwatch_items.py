@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.driven.sources.cloudwatch_items import make_item, series_labels, series_name, snake_case, storable
-from adapters.driven.sources.cloudwatch_queries import QUERIES_PER_CALL_MAX, batches, whole_periods
+from adapters.driven.sources.cloudwatch_queries import (
+    POINTS_PER_ANSWER_MAX,
+    QUERIES_PER_CALL_MAX,
+    batches,
+    whole_periods,
+)
 from core.domain.series import series_identity
 from core.domain.source_configs import CloudWatchMetric
 from core.domain.times import HOUR_US, MINUTE_US, TimeRange
@@ -66,9 +71,14 @@ def test_whole_periods(start_minute: int, minutes: int, period_minutes: int) -> 
     assert whole.end_us <= asked.end_us < whole.end_us + period_us
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=30), st.integers(0, 1_100))
-def test_batches_hold_everything_once(few: list[tuple[int, int]], many: int) -> None:
-    """Items of equal windows share calls of at most 500 queries; none is left out, none comes twice."""
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=30),
+    st.integers(0, 1_100),
+    st.sampled_from([MINUTE_US, HOUR_US]),
+)
+def test_batches_hold_everything_once(few: list[tuple[int, int]], many: int, period_us: int) -> None:
+    """Items of equal windows share calls of at most 500 queries and one page; none is left out, none comes twice; what
+    is wanted first comes in the first one."""
     ranges = [TimeRange(hour * HOUR_US, 24 * HOUR_US) for hour in range(4)]
     metrics = [CloudWatchMetric(name=f"m{number}") for number in range(3)]
     kinds = [*few, *((number % 3, 0) for number in range(many))]
@@ -76,11 +86,14 @@ def test_batches_hold_everything_once(few: list[tuple[int, int]], many: int) -> 
         (make_item(metrics[metric], {"InstanceId": f"i-{place}"}, REGION, {}), ranges[start])
         for place, (metric, start) in enumerate(kinds)
     ]
-    made = list(batches(wanted))
+    made = list(batches(wanted, period_us))
     assert all(0 < len(batch.items) <= QUERIES_PER_CALL_MAX for batch in made)
+    assert not wanted or wanted[0][0] in made[0].items
     assert sorted((id(item), batch.time_range.start_us) for batch in made for item in batch.items) == sorted(
         (id(item), time_range.start_us) for item, time_range in wanted
     )
     for time_range in ranges:
         count = sum(each == time_range for _, each in wanted)
-        assert sum(batch.time_range == time_range for batch in made) == -(-count // QUERIES_PER_CALL_MAX)
+        periods = (time_range.end_us - time_range.start_us) // period_us
+        size = min(QUERIES_PER_CALL_MAX, POINTS_PER_ANSWER_MAX // periods)
+        assert sum(batch.time_range == time_range for batch in made) == -(-count // size)

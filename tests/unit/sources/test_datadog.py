@@ -89,6 +89,21 @@ class TestPoints:
         assert max(part) < some.end_us
         assert len(datadog.requests) == 8 + 1
 
+    async def test_the_minute_under_way_is_left_to_the_next_run(self, world: World, datadog: DatadogDouble) -> None:
+        """Its sum would be half of what it is; the next window begins in it, and has all of it."""
+        query = "sum:system.cpu.idle{*} by {host}"
+        datadog.sent = [sent("system.cpu.idle", {"host": "web-1"})]
+        half_past_us = NOW_US - MINUTE_US // 2
+        found = await collected(world, datadog, query, within=TimeRange(NOW_US - HOUR_US, half_past_us))
+        assert max(found.of("system.cpu.idle")) == NOW_US - 2 * MINUTE_US
+        later = (await collected(world, datadog, query, within=TimeRange(half_past_us, NOW_US))).of("system.cpu.idle")
+        assert later == {NOW_US - MINUTE_US: pytest.approx(datadog.sent[0].values[-4:].sum())}
+        datadog.requests.clear()
+        nothing = await collected(world, datadog, query, within=TimeRange(NOW_US, NOW_US + 30_000_000))
+        assert "a later run" in nothing.problems[query].message
+        assert nothing.complete == {query}
+        assert datadog.requests == []
+
     async def test_rollups_of_a_querys_own_come_whole(self, world: World, datadog: DatadogDouble) -> None:
         """An hour's sum is that of the whole hour, whatever windows it was asked for in; it comes when it is over."""
         query = "sum:system.cpu.idle{*} by {host}.rollup(sum, 3600)"

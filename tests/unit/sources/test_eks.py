@@ -151,6 +151,18 @@ async def test_nodes_and_capacity(world: ClusterWorld, api: ClusterApi) -> None:
     assert snapshot.source == "eks"
 
 
+async def test_the_cost_of_a_cluster(world: ClusterWorld, api: ClusterApi) -> None:
+    """Known with the prices of all its nodes; where one is missing, that is said."""
+    config = msgspec.structs.replace(CONFIG, node_prices_usd_per_hour={"m5.large": 0.1, "m5.xlarge": 0.25})
+    priced = (await world.gathered(api, config)).discovery
+    assert [each.hourly_cost_usd for each in priced.snapshots] == [0.35]
+    assert priced.problems == []
+    config = msgspec.structs.replace(CONFIG, node_prices_usd_per_hour={"m5.large": 0.1})
+    partly = (await world.gathered(api, config)).discovery
+    assert [each.hourly_cost_usd for each in partly.snapshots] == [None]
+    assert "m5.xlarge" in dict(partly.problems)["costs"].message
+
+
 def documents(gathered: Gathered, workload: str) -> dict[ConfigKind, Document]:
     """By kind."""
     return {each.kind: each.document or {} for each in gathered.discovery.configurations if each.workload == workload}
@@ -179,6 +191,7 @@ async def test_configurations(world: ClusterWorld, api: ClusterApi) -> None:
     assert found[ConfigKind.IMAGE] == {"containers": {"app": "shop:1"}}
     assert found[ConfigKind.RESOURCE] == {"containers": {"app": resources}}
     assert found[ConfigKind.RUNTIME] == {
+        "kind": "Deployment",
         "containers": {
             "app": {
                 "args": ["--port=80", "--password=…", "--api-key", "…", "serve"],
@@ -190,7 +203,7 @@ async def test_configurations(world: ClusterWorld, api: ClusterApi) -> None:
                     "NODE": {"from": "field", "key": "spec.nodeName"},
                 },
             }
-        }
+        },
     }
     assert found[ConfigKind.POLICY]["autoscalers"]["web"]["max_replicas"] == 10
     image = next(each for each in gathered.discovery.configurations if each.kind is ConfigKind.IMAGE)
@@ -213,6 +226,31 @@ async def test_all_workloads_are_told_where_all_were_listed(world: ClusterWorld,
     api.objects["apps", "deployments"].pop()
     api.forbidden = {("daemonsets.apps", None)}
     assert (await world.gathered(api)).discovery.workloads is None
+
+
+async def test_some_autoscalers_are_not_all(world: ClusterWorld, api: ClusterApi) -> None:
+    """Where one cannot be listed or read, nothing is said of what any workload is scaled by, nor of its replicas."""
+    api.add("horizontalpodautoscalers", autoscaler("shop", "web", "web", 2, 10), group="autoscaling")
+    api.add("deployments", deployment("other", "api"), group="apps")
+    api.forbidden = {("horizontalpodautoscalers.autoscaling", "shop")}
+    for namespaces in (("other", "shop"), ()):
+        gathered = await world.gathered(api, namespaces=namespaces)
+        assert [title for title, _ in gathered.discovery.problems if title.startswith("horizontal")]
+        for workload in ("web", "api"):
+            found = documents(gathered, workload)
+            assert set(found) == {ConfigKind.IMAGE, ConfigKind.RESOURCE, ConfigKind.RUNTIME}
+            assert "replicas" not in found[ConfigKind.RUNTIME]
+        api.forbidden = set()
+        api.add("horizontalpodautoscalers", {"metadata": {"name": 7}}, group="autoscaling")
+
+
+async def test_autoscalers_that_come_again_change_nothing(world: ClusterWorld, api: ClusterApi) -> None:
+    """While they cannot be listed nothing is said of replicas, so that they are neither gone nor there again."""
+    assert documents(await world.gathered(api), "web")[ConfigKind.RUNTIME]["replicas"]
+    api.failing = {("horizontalpodautoscalers.autoscaling", None)}
+    gathered = await world.gathered(api)
+    assert set(documents(gathered, "web")) == {ConfigKind.IMAGE, ConfigKind.RESOURCE}
+    assert gathered.discovery.workloads is not None
 
 
 async def test_lists_come_in_pages(world: ClusterWorld, api: ClusterApi) -> None:
@@ -368,7 +406,8 @@ async def test_golden_signals_come_with_their_history(
     prometheus.token = "the-token"
     gone = {"namespace": "shop", "pod": "web-66f7d9f8c-zzzzz", "node": "node-9"}
     other = {"namespace": "elsewhere", "pod": "x"}
-    for labels, value in (({"namespace": "shop", "pod": WEB}, 0.5), (gone, 0.25), (other, 1.0)):
+    here = {"namespace": "shop", "pod": WEB, "node": "node-1"}
+    for labels, value in ((here, 0.5), (gone, 0.25), (other, 1.0)):
         prometheus.series.append(("container_cpu_usage_seconds_total", labels, value))
     prometheus.series.append((r"histogram_quantile\(0.99", {"namespace": "shop", "pod": WEB}, 1.5))
     prometheus.series.append(("^up$", {"__name__": "up", "namespace": "shop", "pod": WEB, "job": "api"}, 1.0))
@@ -377,7 +416,11 @@ async def test_golden_signals_come_with_their_history(
         cluster_id="prod",
         namespaces=("shop",),
         metrics_url=prometheus.url,
-        queries=(PromQuery(metric="up", promql="up"),),
+        queries=(
+            PromQuery(metric="up", promql="up"),
+            PromQuery(metric="up", promql='up{job="other"}'),
+            PromQuery(metric="pod_io_write_bytes_per_second", promql="written"),
+        ),
     )
     async with world.open(api, config, token="the-token", cluster_id="renamed") as source:
         gathered = await gather(source, HOUR)
@@ -387,11 +430,14 @@ async def test_golden_signals_come_with_their_history(
     assert list(cpu) == [HOUR.start_us + minute * MINUTE_US for minute in range(60)]
     assert set(cpu.values()) == {0.5}
     assert gathered.of("pod_cpu_usage_cores", workload="web", node="node-9", pod="web-66f7d9f8c-zzzzz")
-    assert gathered.of("pod_request_latency_p99_seconds", workload="web")
+    [latency] = (dict(has) for name, has in gathered.points if name == "pod_request_latency_p99_seconds")
+    assert latency == {"cluster_id": "renamed", "namespace": "shop", "workload": "web", "pod": WEB}
     assert gathered.of("up", job="api", workload="web", cluster_id="renamed")
     assert gathered.of("up", job="the server itself", cluster_id="renamed")
     assert not [1 for _, has in gathered.points if ("namespace", "elsewhere") in has]
-    assert {query for query in prometheus.queries if 'namespace=~"shop"' not in query} == {"up"}
+    asked = {query for query in prometheus.queries if 'namespace=~"shop"' not in query}
+    assert asked == {"up", 'up{job="other"}', "written"}
+    assert not [query for query in prometheus.queries if "writes" in query], "the own query stands instead"
     assert gathered.problems["pod_io_read_bytes_per_second"].kind is ProblemKind.NO_DATA
     assert gathered.complete == set(gathered.titles.values())
 

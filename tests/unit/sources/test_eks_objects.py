@@ -1,4 +1,4 @@
-"""What is worked out from Kubernetes' objects: workloads, amounts, and documents without secrets."""
+"""What is worked out from Kubernetes' objects: workloads and amounts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.driven.sources.eks_configurations import masked_arguments
-from adapters.driven.sources.eks_objects import AMOUNT_MAX, Pod, Quantity, read_quantity
+from adapters.driven.sources.eks_objects import AMOUNT_MAX, Pod, PodSpec, Quantity, read_quantity
 from adapters.driven.sources.eks_pods import (
     KnownPods,
     running_limits,
@@ -60,12 +59,42 @@ def test_workloads(pod: Pod, workload: str) -> None:
         ("db-12", "db"),
         ("other-7d9f8c6b5-x2x4z", None),
         ("web", None),
+        ("report-28999940-abcde", "report"),
+        ("report-28999940-3-abcde", "report"),
+        ("migrate-abcde", "migrate"),
+        ("pg-7", "pg"),
+        ("alone-abcde", None),
     ],
 )
 def test_pods_that_are_gone(pod: str, workload: str | None) -> None:
-    """Their names tell the workload, where it is one of those that are there."""
-    known = KnownPods("prod", [], [("shop", "web"), ("shop", "web-api"), ("shop", "db"), ("other", "other")])
+    """Their names tell the workload, where it is one of those that are there or made the pods that are there, or has
+    the form that a CronJob gives its pods' names."""
+    there = [
+        msgspec.structs.replace(one, metadata=msgspec.structs.replace(one.metadata, namespace="shop"))
+        for one in (owned("migrate-x", "Job", "migrate"), owned("pg-1", "Cluster", "pg"), a_pod("alone"))
+    ]
+    known = KnownPods("prod", there, [("shop", "web"), ("shop", "web-api"), ("shop", "db"), ("other", "other")])
     assert known.labels("shop", pod).get("workload") == workload
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "owner"),
+    [
+        ("web-7d9f8c6b5-x2x4z", "ReplicaSet", "web-7d9f8c6b5"),
+        ("report-29000000-abcde", "Job", "report-29000000"),
+        ("report-29000000-0-abcde", "Job", "report-29000000"),
+        ("log-abcde", "DaemonSet", "log"),
+        ("db-0", "StatefulSet", "db"),
+    ],
+)
+def test_the_past_of_a_pod_has_the_same_labels_when_it_is_gone(name: str, kind: str, owner: str) -> None:
+    """Whether it is there, has moved, or is gone: the workload is the same, and no node is made up."""
+    pod = owned(name, kind, owner, **{"pod-template-hash": "7d9f8c6b5"})
+    pod = msgspec.structs.replace(pod, spec=PodSpec(node_name="node-1"))
+    workloads = [("", each) for each in ("web", "log", "db")]
+    there, gone = KnownPods("prod", [pod], workloads), KnownPods("prod", [], workloads)
+    assert there.labels("", name, "") == gone.labels("", name, "")
+    assert there.labels("", name)["node"] == "node-1"
 
 
 def containers(*requests: str, limits: tuple[str, ...] = (), always: bool = False) -> list[Mapping[str, Any]]:
@@ -109,23 +138,6 @@ def test_quantities_are_amounts_or_refused(text: str) -> None:
     except ValueError:
         return
     assert 0 <= amount <= AMOUNT_MAX
-
-
-@pytest.mark.parametrize(
-    ("arguments", "shown"),
-    [
-        (["--db-password=x y", "-v"], ["--db-password=…", "-v"]),
-        (["--token", "abc", "run"], ["--token", "…", "run"]),
-        (["--token", "--verbose"], ["--token", "--verbose"]),
-        (["redis://:s3cret@cache:6379/0"], ["redis://:…@cache:6379/0"]),
-        (["--url=amqp://u:p@mq/x"], ["--url=amqp://u:…@mq/x"]),
-        (["sh", "-c", "PGPASSWORD=abc psql -h db"], ["sh", "-c", "PGPASSWORD=… psql -h db"]),
-        (["--author=me", "--bypass=yes", "--keyspace=a"], ["--author=me", "--bypass=yes", "--keyspace=a"]),
-    ],
-)
-def test_arguments_without_secrets(arguments: list[str], shown: list[str]) -> None:
-    """What stands after the name of a secret is masked, and what only looks a little like one is not."""
-    assert masked_arguments(arguments) == shown
 
 
 def test_golden_signals_are_standard() -> None:

@@ -71,6 +71,24 @@ class TestPoints:
         assert list(points) == list(range(HOUR.start_us, HOUR.end_us, MINUTE_US))
         np.testing.assert_array_equal(list(points.values()), prometheus.scraped[0].values[-240::4])
 
+    async def test_servers_that_scrape_the_same_names_are_told_apart(
+        self, world: World, prometheus: PrometheusDouble
+    ) -> None:
+        """By labels of the source's own, which stand over those that were scraped, and are part of the instance."""
+        prometheus.scraped = [scraped(job="prometheus", instance="localhost:9090", region="?")]
+        config = PrometheusConfig(url=prometheus.url, queries=(UP,), labels={"region": "eu", "cluster": "a"})
+        async with world.opened(config, {}) as source:
+            found = await gather(source, HOUR)
+        labels = {"job": "prometheus", "instance": "localhost:9090", "region": "eu", "cluster": "a"}
+        assert set(found.points) == {("service_up", frozenset(labels.items()))}
+        instance = found.parts[0].series[0].instance
+        assert instance == SeenInstance(
+            external_id="localhost:9090{cluster=a,region=eu}",
+            kind="target",
+            name="localhost:9090",
+            tags={"job": "prometheus", "region": "eu", "cluster": "a"},
+        )
+
     async def test_wide_windows_are_cut(self, world: World, prometheus: PrometheusDouble) -> None:
         """Prometheus refuses more than 11,000 points a series; the points are those of one query."""
         prometheus.scraped = [scraped(days=2, instance="a")]

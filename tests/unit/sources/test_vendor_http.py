@@ -189,6 +189,15 @@ class TestTrying:
         assert await asking.http.get("/value", Value) == Value(7)
         assert asking.pause.waits_s == waits_s
 
+    async def test_when_a_rate_limit_ends_says_nothing_of_a_passing_fault(self, asking: Asking) -> None:
+        """Vendors name it in every answer; Retry-After is meant for this one."""
+        asking.receiver.script = [
+            answer(502, headers={"X-RateLimit-Reset": "3000"}),
+            answer(503, headers={"X-RateLimit-Reset": "3000", "Retry-After": "7"}),
+        ]
+        assert await asking.http.get("/value", Value) == Value(7)
+        assert asking.pause.waits_s == [1, 7]
+
     async def test_a_vendor_that_wants_an_hour_gets_it_until_the_next_run(self, asking: Asking) -> None:
         """This one does not wait."""
         failed = await asking.failed(answer(429, headers={"Retry-After": "3600"}))

@@ -12,6 +12,8 @@ BURST_S: Final = 30.0
 """So much of its pace a source may use at once when it was idle: a few queries begin without waiting for each other."""
 BURST_CALLS_MAX: Final = 10
 """Vendors that allow many calls a minute still limit those at the same moment."""
+ROUNDING_USD: Final = 1e-9
+"""Far below any price: sums of prices are not exact."""
 
 
 class BudgetSpent(Exception):
@@ -50,11 +52,11 @@ class CallBudget:
                 f"the run's limit of {self._calls_max} calls (calls_per_run_max) is used up; "
                 "the next run goes on from there"
             )
-        if self._cost_usd_max is not None and self._cost_usd + cost_usd > self._cost_usd_max:
-            raise BudgetSpent(
-                f"the run's limit of {self._cost_usd_max:g} USD (cost_usd_per_run_max) is used up; "
-                "the next run goes on from there"
-            )
+        if self._cost_usd_max is not None and self._cost_usd + cost_usd > self._cost_usd_max + ROUNDING_USD:
+            limit = f"the run's limit of {self._cost_usd_max:g} USD (cost_usd_per_run_max)"
+            if not self._cost_usd:
+                raise BudgetSpent(f"{limit} is less than one call costs: nothing can be asked for")
+            raise BudgetSpent(f"{limit} is used up; the next run goes on from there")
         self._calls += calls
         self._cost_usd += cost_usd
         now_s = self._clock.monotonic_s()
@@ -63,6 +65,12 @@ class CallBudget:
         wait_s = begin_s - self._ahead_s - now_s
         if wait_s > 0:
             await self._pause.sleep(wait_s)
+
+    def affordable(self, price_usd: float) -> int | None:
+        """How many things of that price the run's budget of cost has room for; None: it has no limit."""
+        if self._cost_usd_max is None:
+            return None
+        return int((self._cost_usd_max - self._cost_usd + ROUNDING_USD / 2) / price_usd)
 
     def usage(self) -> Usage:
         """What was spent so far."""

@@ -22,6 +22,7 @@ from adapters.driven.sources.cloudwatch_queries import (
     Page,
     batches,
     by_definition,
+    cut_at,
     no_data,
     nothing_complete,
     read_page,
@@ -109,9 +110,11 @@ class CloudWatchSource:
             elif item is not None:
                 problem = nothing_complete(window.time_range, self._period_us)
                 yield Collected(key=window.item.key, complete=True, problem=problem)
-        for batch in batches(asked):
-            async for part in self._fetched(batch, repeats=0):
-                yield part
+        for batch in batches(asked, self._period_us):
+            # What is beyond the budget is refused by it.
+            for some in cut_at(batch, self._budget.affordable(COST_USD_PER_METRIC)):
+                async for part in self._fetched(some, repeats=0):
+                    yield part
 
     def usage(self) -> Usage:
         """See `MetricSource.usage`."""

@@ -14,6 +14,9 @@ from ports.driven.metric_source import SeenInstance, SourceError
 
 FILTER_VALUES_MAX: Final = 200
 """DescribeInstances' own limit of values in one filter."""
+STATES: Final = ("running", "stopping", "shutting-down", "terminated")
+"""Of instances that are asked for. One that was terminated is listed for about an hour, in which its last period ends;
+one that is stopped would be asked for, and paid, for ever."""
 INSTANCES_PER_PAGE: Final = 500
 PAGES_MAX: Final = 200
 """Of one listing: more than `INSTANCES_MAX` results would fill, even where pages come half empty."""
@@ -82,7 +85,7 @@ class CloudWatchDiscovery:
         return kept, list(instances.values()), [*problems, *unstorable]
 
     async def _instances(self, problems: Problems) -> Mapping[str, SeenInstance]:
-        """By id, ascending: those configured, or all that run and carry the tags."""
+        """By id, ascending: those configured, or all that run, or did until now, and carry the tags."""
         config = self._config
         if all(metric.dimensions is not None for metric in config.metrics):
             return {}
@@ -186,7 +189,7 @@ def _filters(config: CloudWatchConfig) -> Sequence[Sequence[Mapping[str, Any]]]:
             for first in range(0, len(ids), FILTER_VALUES_MAX)
         ]
     tags = [{"Name": f"tag:{name}", "Values": [_literal(value)]} for name, value in sorted(config.tags.items())]
-    return [[{"Name": "instance-state-name", "Values": ["running"]}, *tags]]
+    return [[{"Name": "instance-state-name", "Values": list(STATES)}, *tags]]
 
 
 def _literal(value: str) -> str:

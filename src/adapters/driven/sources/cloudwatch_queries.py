@@ -15,7 +15,7 @@ from ports.driven.metric_source import SeriesPoints
 QUERIES_PER_CALL_MAX: Final = 500
 """GetMetricData's own limit."""
 POINTS_PER_ANSWER_MAX: Final = 100_800
-"""GetMetricData's own limit; a window with more comes in pages."""
+"""GetMetricData's own limit; what has more comes in pages, and each page is paid for all metrics of the call."""
 COST_USD_PER_METRIC: Final = 0.01 / 1_000
 """List price of each metric that GetMetricData is asked for."""
 FINE_KEPT_US: Final = 15 * DAY_US
@@ -73,15 +73,27 @@ def whole_periods(time_range: TimeRange, period_us: int) -> TimeRange | None:
     return TimeRange(start_us, end_us) if start_us < end_us else None
 
 
-def batches(wanted: Iterable[tuple[CloudWatchItem, TimeRange]]) -> Iterator[Batch]:
-    """As few calls as can be: items of equal windows together, those of one metric beside each other."""
-    by_range: dict[TimeRange, list[CloudWatchItem]] = {}
+def batches(wanted: Iterable[tuple[CloudWatchItem, TimeRange]], period_us: int) -> Iterator[Batch]:
+    """As few calls as can be, of one page each: items of equal windows together, those of one metric beside each other.
+
+    Whichever is wanted first is in the first one.
+    """
+    by_range: dict[TimeRange, dict[tuple[str, str, str], list[CloudWatchItem]]] = {}
     for item, time_range in wanted:
-        by_range.setdefault(time_range, []).append(item)
-    for time_range, items in by_range.items():
-        items.sort(key=lambda item: item.definition)
-        for first in range(0, len(items), QUERIES_PER_CALL_MAX):
-            yield Batch(time_range, items[first : first + QUERIES_PER_CALL_MAX])
+        by_range.setdefault(time_range, {}).setdefault(item.definition, []).append(item)
+    for time_range, by_metric in by_range.items():
+        items = [item for some in by_metric.values() for item in some]
+        periods = (time_range.end_us - time_range.start_us) // period_us
+        size = max(1, min(QUERIES_PER_CALL_MAX, POINTS_PER_ANSWER_MAX // periods))
+        for first in range(0, len(items), size):
+            yield Batch(time_range, items[first : first + size])
+
+
+def cut_at(batch: Batch, metrics: int | None) -> Sequence[Batch]:
+    """The batch in two where it has more than so many metrics (None: no limit), unless not even one is affordable."""
+    if not metrics or metrics >= len(batch.items):
+        return [batch]
+    return [Batch(batch.time_range, batch.items[:metrics]), Batch(batch.time_range, batch.items[metrics:])]
 
 
 def by_definition(batch: Batch) -> Sequence[Batch]:

@@ -3,9 +3,10 @@
 Theory of operation. Datadog rolls points up by how wide the range is that was asked for: one hour comes in 20 s, four
 hours in minutes, a day in five minutes (https://docs.datadoghq.com/dashboards/functions/rollup/). Two ranges of
 different widths would thus give different points at the same instants. So every request is for exactly `RANGE_US`
-ending at a whole minute, and of its answer only those intervals are kept that it covers whole and that are wanted:
-points are minutes' averages, or what the query's own `.rollup()` says, however the windows of two runs overlap. The
-interval that holds a window's start is given whole; one that is not over at its end is left to the next run.
+ending at a whole minute, none later than the window, and of its answer only those intervals are kept that it covers
+whole and that are wanted: points are minutes' averages, or what the query's own `.rollup()` says, however the windows
+of two runs overlap. The interval that holds a window's start is given whole; one that is not over at its end, be it the
+minute under way, is left to the next run.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
@@ -67,12 +68,14 @@ class DatadogSource:
 
     async def _fetch(self, window: ItemWindow) -> AsyncGenerator[Collected, None]:
         start_us = window.time_range.start_us // MINUTE_US * MINUTE_US
-        minutes = TimeRange(start_us, -(-window.time_range.end_us // MINUTE_US) * MINUTE_US)
-        for piece in Pieces(minutes, length_us=RANGE_US - INTERVAL_US_MAX, shortest_us=MINUTE_US):
+        end_us = window.time_range.end_us // MINUTE_US * MINUTE_US
+        if start_us == end_us:
+            return
+        for piece in Pieces(TimeRange(start_us, end_us), length_us=RANGE_US - INTERVAL_US_MAX, shortest_us=MINUTE_US):
             answer = await self._answer(self._queries[window.item.key], piece.end_us)
             self._check_intervals(answer)
             try:
-                for part in in_parts(window.item.key, _series(answer, piece)):
+                for part in in_parts(window.item.key, _series(answer, piece), answered_until_us=piece.end_us):
                     yield part
             except NotPoints as error:
                 raise self._http.failure(ProblemKind.BAD_ANSWER, f"Datadog answered {error}") from None
@@ -118,7 +121,9 @@ class DatadogSource:
             f"{PERMISSION}",
         )
 
-    def _no_data(self, _: TimeRange) -> str:
+    def _no_data(self, within: TimeRange) -> str:
+        if within.start_us // MINUTE_US == within.end_us // MINUTE_US:
+            return "the range ends before its minute does: a later run fetches it"
         return (
             "Datadog has no points for this query in that range: look for a misspelt metric or tag, an agent that is "
             f"not running, a rollup whose interval is not over, or another site than {self._site}."

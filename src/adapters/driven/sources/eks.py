@@ -114,14 +114,13 @@ class EksSource:
         self._clock = clock
         self._cluster_id = cluster_id
         self._namespaces = namespaces
-        own = {query.metric: query.promql for query in config.queries}
-        queries = {} if http is None else {**golden_signals(namespaces), **own}
+        self._prices = config.node_prices_usd_per_hour
         # Of other namespaces it is another item: what was asked of a few must not move the checkpoint of all.
         self._use_key = item_key("use", cluster_id, *namespaces)
         self._wish_key = item_key("wishes", cluster_id, *namespaces)
         self._queries = {
             item_key("promql", cluster_id, metric, promql, *namespaces): (metric, promql)
-            for metric, promql in queries.items()
+            for metric, promql in ([] if http is None else _queries(config, namespaces))
         }
         self._cluster: Cluster | None = None
         self._known = KnownPods(cluster_id, (), ())
@@ -135,7 +134,12 @@ class EksSource:
             ((each.workload.metadata.namespace, each.workload.metadata.name) for each in cluster.workloads),
         )
         problems = list(cluster.problems)
-        seen = observed(self._cluster_id, cluster.workloads, cluster.autoscalers)
+        seen = observed(
+            self._cluster_id,
+            cluster.workloads,
+            cluster.autoscalers,
+            autoscalers_come_again=cluster.autoscalers_come_again,
+        )
         if seen.refused:
             message = f"{seen.refused} of them are too large or too deep, or have names that cannot be stored"
             problems.append(("configurations", Problem(kind=ProblemKind.REFUSED, message=message)))
@@ -186,11 +190,16 @@ class EksSource:
         if self._namespaces or not self._is_present(time_range) or nodes is None or node_uses is None or pods is None:
             return ()
         ts = EPOCH + timedelta(microseconds=_minute(time_range))
-        snapshot = snapshot_of(self._cluster_id, ts, nodes, node_uses, pods)
+        snapshot = snapshot_of(self._cluster_id, ts, nodes, node_uses, pods, self._prices)
         if snapshot is None:
             message = "metrics.k8s.io has measured none of the nodes that are ready"
             problems.append(("capacity", Problem(kind=ProblemKind.NO_DATA, message=message)))
-        return () if snapshot is None else (snapshot,)
+            return ()
+        unpriced = [each.instance_type for each in snapshot.nodes if each.cost_usd_per_hour is None]
+        if self._prices and unpriced:
+            message = f"what the cluster costs is not known: node_prices_usd_per_hour has no {', '.join(unpriced[:5])}"
+            problems.append(("costs", Problem(kind=ProblemKind.NO_DATA, message=message)))
+        return (snapshot,)
 
     def _present(self, window: ItemWindow) -> Sequence[SeriesPoints]:
         """Values that are true now, if the window is about now."""
@@ -201,21 +210,24 @@ class EksSource:
             return wishes(cluster.pods or (), self._known, _minute(window.time_range))
         return uses(cluster.pod_uses or (), self._known) if window.item.key == self._use_key else ()
 
-    async def _fetch(self, window: ItemWindow) -> AsyncGenerator[Collected, None]:
+    def _fetch(self, window: ItemWindow) -> AsyncGenerator[Collected, None]:
         assert self._http is not None
         metric, promql = self._queries[window.item.key]
+
+        def named(answered: Answered) -> SeriesPoints | None:
+            if not self._is_wanted(answered.labels.get(NAMESPACE)):
+                return None
+            return series_points(metric, self._labels(answered), answered.points)
+
         ranges = RangeQueries(self._http, step_us=METRICS_STEP_US)
-        async for answered in ranges.answers(promql, window.time_range):
-            wanted = (each for each in answered if self._is_wanted(each.labels.get(NAMESPACE)))
-            series = (series_points(metric, self._labels(each), each.points) for each in wanted)
-            for part in in_parts(window.item.key, series):
-                yield part
+        return ranges.parts(window.item.key, promql, window.time_range, named)
 
     def _labels(self, answered: Answered) -> dict[str, str]:
         found = {name: value for name, value in answered.labels.items() if name != "__name__"}
         known: Mapping[str, str] = {CLUSTER: self._cluster_id}
         if found.get(NAMESPACE) and found.get(POD):
-            known = self._known.labels(found[NAMESPACE], found[POD], found.get(NODE))
+            # Where a pod is now says nothing of where it was: without a node of Prometheus' own there is none.
+            known = self._known.labels(found[NAMESPACE], found[POD], found.get(NODE, ""))
         return {**label_set(found), **known}
 
     def _is_wanted(self, namespace: str | None) -> bool:
@@ -233,6 +245,13 @@ class EksSource:
             "the cluster's Prometheus has no such series in that range: is it scraped, by these names and with the "
             "labels namespace and pod?"
         )
+
+
+def _queries(config: EksConfig, namespaces: Sequence[str]) -> list[tuple[str, str]]:
+    """Metrics and PromQL; an own query for a standard metric stands instead of the one that is usual."""
+    own = [(query.metric, query.promql) for query in config.queries]
+    named = {metric for metric, _ in own}
+    return [*((metric, promql) for metric, promql in golden_signals(namespaces).items() if metric not in named), *own]
 
 
 def _connected(surroundings: Surroundings) -> AbstractAsyncContextManager[ApiCaller]:

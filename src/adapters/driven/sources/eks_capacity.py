@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -30,9 +30,15 @@ _TAGS: Final = {
 
 
 def snapshot_of(
-    cluster_id: str, ts: datetime, nodes: Sequence[Node], uses: Sequence[NodeUse], pods: Sequence[Pod]
+    cluster_id: str,
+    ts: datetime,
+    nodes: Sequence[Node],
+    uses: Sequence[NodeUse],
+    pods: Sequence[Pod],
+    prices: Mapping[str, float],
 ) -> CapacitySnapshot | None:
-    """The capacity of the nodes that are ready; None where nothing is known of their use.
+    """The capacity of the nodes that are ready; None where nothing is known of their use. `prices` are US dollars an
+    hour by instance type.
 
     A node that is not ready hands out nothing, and nothing measures it.
     """
@@ -44,7 +50,7 @@ def snapshot_of(
     return CapacitySnapshot(
         cluster_id=cluster_id,
         ts=ts,
-        nodes=_node_types(list(ready.values())),
+        nodes=_node_types(list(ready.values()), prices),
         allocatable=Resources(
             **{
                 field: math.fsum(node.status.allocatable.get(resource, 0.0) for node in ready.values())
@@ -85,13 +91,17 @@ def instance_of(node: Node, cluster_id: str) -> SeenInstance:
     )
 
 
-def _node_types(nodes: Sequence[Node]) -> tuple[NodeType, ...]:
-    """Counts by type, those with most nodes first; the rarest of too many are counted together."""
+def _node_types(nodes: Sequence[Node], prices: Mapping[str, float]) -> tuple[NodeType, ...]:
+    """Counts by type, those with most nodes first; the rarest of too many are counted together, at their mean price."""
     counts = Counter(_instance_type(node) for node in nodes).most_common()
-    kept, rest = counts[: NODE_TYPES_MAX - 1], counts[NODE_TYPES_MAX - 1 :]
+    types = [NodeType(instance_type=name, count=count, cost_usd_per_hour=prices.get(name)) for name, count in counts]
+    kept, rest = types[: NODE_TYPES_MAX - 1], types[NODE_TYPES_MAX - 1 :]
     if len(rest) > 1:
-        rest = [(OTHER_TYPES, sum(count for _, count in rest))]
-    return tuple(NodeType(instance_type=name, count=count) for name, count in (*kept, *rest))
+        count = sum(each.count for each in rest)
+        costs = [each.count * each.cost_usd_per_hour for each in rest if each.cost_usd_per_hour is not None]
+        mean = math.fsum(costs) / count if len(costs) == len(rest) else None
+        rest = [NodeType(instance_type=OTHER_TYPES, count=count, cost_usd_per_hour=mean)]
+    return (*kept, *rest)
 
 
 def _instance_type(node: Node) -> str:

@@ -33,6 +33,7 @@ WORKLOAD_KINDS: Final[Mapping[str, Listing]] = {
     "StatefulSet": STATEFULSETS,
     "DaemonSet": DAEMONSETS,
 }
+_PASSING: Final = frozenset({ProblemKind.UNREACHABLE, ProblemKind.RATE_LIMITED, ProblemKind.BUDGET})
 
 T = TypeVar("T")
 
@@ -45,6 +46,9 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     pods: Sequence[Pod] | None
     pod_uses: Sequence[PodUse] | None
     autoscalers: Sequence[Autoscaler] | None
+    """None also where some could not be listed or read: what those scale would count as not scaled."""
+    autoscalers_come_again: bool
+    """Whether they are missing for now only: the next look may find them."""
     workloads: Sequence[WorkloadState]
     """As far as they could be listed."""
     has_all_workloads: bool
@@ -68,13 +72,16 @@ async def look_at(lists: ClusterLists, namespaces: Sequence[str], *, pod_uses: b
         found = await looking.each(listing, Workload, namespaces)
         workloads += [WorkloadState(kind, workload) for workload in found or ()]
     has_all_workloads = len(looking.problems) == problems_before
+    problems_before = len(looking.problems)
     autoscalers = await looking.each(AUTOSCALERS, Autoscaler, namespaces)
+    problems_of_scaling = {problem.kind for _, problem in looking.problems[problems_before:]}
     return Cluster(
         nodes=nodes,
         node_uses=None if namespaces else await looking.all(NODE_METRICS, NodeUse),
         pods=pods,
         pod_uses=await looking.each(POD_METRICS, PodUse, namespaces) if pod_uses else None,
-        autoscalers=autoscalers,
+        autoscalers=None if problems_of_scaling else autoscalers,
+        autoscalers_come_again=not _PASSING.isdisjoint(problems_of_scaling),
         workloads=workloads,
         has_all_workloads=has_all_workloads,
         problems=looking.problems,

@@ -2,22 +2,21 @@
 
 image     {"containers": {name: image}, "init_containers": {…}}
 resource  {"containers": {name: {"requests": {…}, "limits": {…}}}, "init_containers": {…}}
-runtime   {"replicas": n, "containers": {name: {"command": […], "args": […], "env": {…}, "env_from": […]}}, …}
+runtime   {"kind": "Deployment", "replicas": n, "containers": {name: {"command": […], "args": […], "env": {…}, …}}, …}
 policy    {"autoscalers": {name: {"min_replicas": n, "max_replicas": n, "metrics": […]}}}
 
 Replicas stand there only where no autoscaler moves them: what it does is no change of configuration. A value that comes
-from a Secret is never read, only where it comes from; one that stands in the open under a name that speaks of a secret
-is masked.
+from a Secret is never read, only where it comes from; one that stands in the open is masked by
+eks_masking.py.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from adapters.driven.actions.shown import MASK
+from adapters.driven.sources.eks_masking import masked_arguments, masked_value
 from adapters.driven.sources.eks_objects import (
     Autoscaler,
     Container,
@@ -38,15 +37,6 @@ from core.domain.configurations import (
 from core.domain.errors import InvalidInput
 from core.domain.names import check_cluster_id
 
-_SECRET_NAME: Final = re.compile(
-    r"passw(or)?d|passphrase|secret|token|credential|(api|access|private|signing)[_-]?key"
-    r"|(^|[_-])(pass|pwd|auth|dsn)([_-]|$)",
-    re.ASCII | re.IGNORECASE,
-)
-_SECRET_ARGUMENT: Final = re.compile(r"(?P<name>--?[A-Za-z0-9._-]+)(?P<between>[= ])(?P<value>.+)\Z", re.DOTALL)
-_ASSIGNMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)=(?P<value>[^\s;&]+)", re.ASCII)
-_URL_PASSWORD: Final = re.compile(r"(?P<before>[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*:)[^@/\s]+@")
-
 
 class WorkloadState(msgspec.Struct, frozen=True):
     """A workload, and of which kind it is."""
@@ -66,9 +56,14 @@ class Observed(msgspec.Struct, frozen=True):
 
 
 def observed(
-    cluster_id: str, workloads: Iterable[WorkloadState], autoscalers: Sequence[Autoscaler] | None
+    cluster_id: str,
+    workloads: Iterable[WorkloadState],
+    autoscalers: Sequence[Autoscaler] | None,
+    *,
+    autoscalers_come_again: bool = False,
 ) -> Observed:
-    """The configurations; `autoscalers` None where they could not be read."""
+    """The configurations; `autoscalers` None where they could not be read. Where that is so for now only, nothing is
+    said of what runs either: replicas would be gone, and come again."""
     scaled: dict[tuple[str, str, str], list[Autoscaler]] = {}
     for autoscaler in autoscalers or ():
         target = autoscaler.spec.scale_target_ref
@@ -81,6 +76,8 @@ def observed(
         mine = scaled.get((metadata.namespace, state.kind, metadata.name), [])
         for configuration in _of_workload(cluster_id, state, mine, scaling_known=autoscalers is not None):
             # A StatefulSet may have the name of a Deployment; the two would overwrite each other in each run.
+            if autoscalers_come_again and configuration.kind is ConfigKind.RUNTIME:
+                continue
             key = (configuration.namespace, configuration.workload, configuration.kind)
             if key in found:
                 name = f"{state.kind.lower()}/{configuration.workload}"
@@ -101,7 +98,7 @@ def _of_workload(
 ) -> Iterable[ObservedConfiguration]:
     workload = state.workload
     replicas = workload.spec.replicas if scaling_known and not autoscalers else None
-    runtime: Document = {} if replicas is None else {"replicas": replicas}
+    runtime: Document = {"kind": state.kind, **({} if replicas is None else {"replicas": replicas})}
     documents = {
         ConfigKind.IMAGE: _by_container(workload, lambda container: container.image),
         ConfigKind.RESOURCE: _by_container(workload, lambda container: msgspec.to_builtins(container.resources)),
@@ -145,35 +142,10 @@ def _runtime(container: Container) -> Mapping[str, Any]:
     return found
 
 
-def masked_arguments(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command; what follows the name of a secret, and passwords in addresses, are masked."""
-    shown: list[str] = []
-    secret_follows = False
-    for argument in arguments:
-        named = _SECRET_ARGUMENT.match(argument)
-        if secret_follows and not argument.startswith("-"):
-            shown.append(MASK)
-        elif named is not None and _SECRET_NAME.search(named["name"]):
-            shown.append(f"{named['name']}{named['between']}{MASK}")
-        else:
-            shown.append(masked_text(argument))
-        secret_follows = argument.startswith("-") and named is None and bool(_SECRET_NAME.search(argument))
-    return shown
-
-
-def masked_text(text: str) -> str:
-    """The text with passwords in addresses masked, and what is assigned to names of secrets, as in a shell command."""
-    return _ASSIGNMENT.sub(_masked_assignment, _URL_PASSWORD.sub(rf"\g<before>{MASK}@", text))
-
-
-def _masked_assignment(assignment: re.Match[str]) -> str:
-    return f"{assignment['name']}={MASK}" if _SECRET_NAME.search(assignment["name"]) else assignment[0]
-
-
 def _value(variable: EnvVar) -> Any:
     source = variable.value_from
     if source is None:
-        return MASK if variable.value and _SECRET_NAME.search(variable.name) else masked_text(variable.value)
+        return masked_value(variable.name, variable.value)
     for kind, reference in (("secret", source.secret_key_ref), ("config_map", source.config_map_key_ref)):
         if reference is not None:
             return {"from": f"{kind} {reference.name}", "key": reference.key}

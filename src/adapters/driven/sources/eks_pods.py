@@ -12,6 +12,8 @@ from core.domain.telemetry import CLUSTER, NAMESPACE, NODE, POD, WORKLOAD
 TEMPLATE_HASH_LABEL: Final = "pod-template-hash"
 _SCHEDULED = re.compile(r"-\d{8,10}\Z", re.ASCII)
 """What a CronJob adds to the names of its Jobs: the minute."""
+_SCHEDULED_POD = re.compile(r"(.+?)-\d{8,10}(?:-\d{1,5})?-[a-z0-9]{5}\Z", re.ASCII)
+"""A pod of such a Job; between the two stands its index, where the Job gives its pods any."""
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _SUFFIXES: Final = ("[a-z0-9]{1,10}-[a-z0-9]{5}", "[a-z0-9]{5}", r"\d{1,5}")
 """What a Deployment, a DaemonSet and a StatefulSet add to the names of their pods."""
@@ -35,28 +37,35 @@ def workload_of(pod: Pod) -> str:
 
 
 class KnownPods:
-    """The pods that are there, by namespace and name, and the workloads that others may have belonged to."""
+    """The pods that are there, by namespace and name, and the workloads that others may have belonged to.
+
+    What is past has the same labels before and after a pod is gone or has moved, so that it is stored once.
+    """
 
     def __init__(self, cluster_id: str, pods: Iterable[Pod], workloads: Iterable[tuple[str, str]]) -> None:
-        """`workloads` are namespaces and names."""
+        """`workloads` are namespaces and names; what made the pods counts as well, listed or not."""
         self._cluster_id = cluster_id
         self._pods = {(pod.metadata.namespace, pod.metadata.name): pod for pod in pods}
-        names: dict[str, list[str]] = {}
+        names: dict[str, set[str]] = {}
         for namespace, name in workloads:
-            names.setdefault(namespace, []).append(name)
+            names.setdefault(namespace, set()).add(name)
+        for (namespace, _), pod in self._pods.items():
+            if pod.metadata.owner_references:
+                names.setdefault(namespace, set()).add(workload_of(pod))
         self._made_by = {namespace: _made_by(some) for namespace, some in names.items()}
 
     def labels(self, namespace: str, pod: str, node: str | None = None) -> dict[str, str]:
-        """The labels of a pod's series, none of them empty.
+        """The labels of a pod's series, none of them empty; `node` None: where it is now, if it is there.
 
         Of a pod that is gone the workload is the one whose pods have such names, if there is one.
         """
         known = self._pods.get((namespace, pod))
         if known is not None:
-            workload, node = workload_of(known), node or known.spec.node_name
+            workload = workload_of(known)
+            node = known.spec.node_name if node is None else node
         else:
             made_by = self._made_by.get(namespace)
-            match = made_by.match(pod) if made_by is not None else None
+            match = (made_by.match(pod) if made_by is not None else None) or _SCHEDULED_POD.match(pod)
             workload = match[1] if match is not None else ""
         return label_set(
             {CLUSTER: self._cluster_id, NAMESPACE: namespace, WORKLOAD: workload, POD: pod, NODE: node or ""}

@@ -111,6 +111,7 @@ class HawkeyeSource:
                 async for page in self._pages("/v1/golden-signals", Signals, params):
                     for part in in_parts(window.item.key, series_of(page, piece)):
                         yield part
+                yield Collected(key=window.item.key, answered_until_us=piece.end_us)
             except AnswerTooLarge as too_large:
                 pieces.shorten(piece, too_large)
             except NotPoints as error:

@@ -83,11 +83,13 @@ class NewRelicSource:
                 continue
             try:
                 faceted = by_facet(ask, rows)
-                for part in in_parts(window.item.key, series_of(ask, faceted, piece)):
+                has_all = len(faceted) < FACETS_MAX
+                until_us = piece.end_us if has_all else None
+                for part in in_parts(window.item.key, series_of(ask, faceted, piece), answered_until_us=until_us):
                     yield part
             except NotPoints as error:
                 raise self._http.failure(ProblemKind.BAD_ANSWER, f"New Relic answered {error}") from None
-            if len(faceted) >= FACETS_MAX:
+            if not has_all:
                 raise self._http.failure(
                     ProblemKind.BAD_QUERY,
                     f"New Relic answers {FACETS_MAX} facets at most, and this query has as many or more: narrow it, "

@@ -48,8 +48,11 @@ def series_points(
     return SeriesPoints(name=name, labels=labels, ts_us=points[0], values=points[1], instance=instance)
 
 
-def in_parts(key: str, series: Iterable[SeriesPoints]) -> Iterator[Collected]:
-    """The series in parts of at most `PART_POINTS_MAX` points, none of them `complete`; empty series are left out."""
+def in_parts(key: str, series: Iterable[SeriesPoints], *, answered_until_us: int | None = None) -> Iterator[Collected]:
+    """The series in parts of at most `PART_POINTS_MAX` points, none of them `complete`; empty series are left out.
+
+    The last part says `answered_until_us`, if that is given; there is one then, even without series.
+    """
     part: list[SeriesPoints] = []
     room = PART_POINTS_MAX
     for each in series:
@@ -62,5 +65,5 @@ def in_parts(key: str, series: Iterable[SeriesPoints]) -> Iterator[Collected]:
             if room == 0:
                 yield Collected(key=key, series=part)
                 part, room = [], PART_POINTS_MAX
-    if part:
-        yield Collected(key=key, series=part)
+    if part or answered_until_us is not None:
+        yield Collected(key=key, series=part, answered_until_us=answered_until_us)

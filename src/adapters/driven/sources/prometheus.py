@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.driven.sources.call_budget import CallBudget
 from adapters.driven.sources.naming import item_key, label_set
-from adapters.driven.sources.points import in_parts, series_points
+from adapters.driven.sources.points import series_points
 from adapters.driven.sources.prometheus_query import Answered, RangeQueries, prometheus_vendor
 from adapters.driven.sources.surroundings import Surroundings
 from adapters.driven.sources.turns import in_turn
@@ -37,6 +37,7 @@ class PrometheusSource:
         self._budget = budget
         self._step_us = parse_duration(config.step, "step")
         self._ranges = RangeQueries(http, step_us=self._step_us)
+        self._labels = config.labels
         self._queries = {item_key(query.metric, query.promql): query for query in config.queries}
 
     async def discover(self, time_range: TimeRange) -> Discovery:  # noqa: ARG002  # queries are the same in any range
@@ -52,11 +53,13 @@ class PrometheusSource:
         """See `MetricSource.usage`."""
         return self._budget.usage()
 
-    async def _fetch(self, window: ItemWindow) -> AsyncGenerator[Collected, None]:
+    def _fetch(self, window: ItemWindow) -> AsyncGenerator[Collected, None]:
         query = self._queries[window.item.key]
-        async for answered in self._ranges.answers(query.promql, window.time_range):
-            for part in in_parts(window.item.key, (_named(query, each) for each in answered)):
-                yield part
+
+        def named(answered: Answered) -> SeriesPoints:
+            return _named(query, answered, self._labels)
+
+        return self._ranges.parts(window.item.key, query.promql, window.time_range, named)
 
     def _no_data(self, within: TimeRange) -> str:
         if (within.start_us - 1) // self._step_us == (within.end_us - 1) // self._step_us:
@@ -87,9 +90,15 @@ async def open_prometheus(
     )
 
 
-def _named(query: PromQuery, answered: Answered) -> SeriesPoints:
-    labels = label_set((name, value) for name, value in answered.labels.items() if name != "__name__")
+def _named(query: PromQuery, answered: Answered, own: Mapping[str, str]) -> SeriesPoints:
+    """The series with the source's `own` labels, which make its instance another one than that of the same address."""
+    found = label_set((name, value) for name, value in answered.labels.items() if name != "__name__")
+    labels = {**found, **own}
     target = answered.labels.get(TARGET)
-    tags = {name: labels[name] for name in ("job",) if name in labels}
-    instance = SeenInstance(external_id=target, kind="target", name=target, tags=tags) if target else None
+    if not target:
+        return series_points(query.metric, labels, answered.points)
+    tags = {name: labels[name] for name in ("job", *own) if name in labels}
+    place = ",".join(f"{name}={value}" for name, value in sorted(own.items()))
+    external_id = f"{target}{{{place}}}" if place else target
+    instance = SeenInstance(external_id=external_id, kind="target", name=target, tags=tags)
     return series_points(query.metric, labels, answered.points, instance)

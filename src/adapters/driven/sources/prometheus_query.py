@@ -5,12 +5,12 @@ overlaps, gives the same points again.
 """
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from adapters.driven.sources.points import NotPoints, columns
+from adapters.driven.sources.points import NotPoints, columns, in_parts
 from adapters.driven.sources.turns import Pieces
 from adapters.driven.sources.vendor_failures import AnswerTooLarge, Refusal
 from adapters.driven.sources.vendor_http import Vendor, VendorHttp
@@ -18,6 +18,7 @@ from adapters.runtime.outbound import OutboundReply
 from core.domain.collection import ProblemKind
 from core.domain.columns import Float64s, Int64s
 from core.domain.times import SECOND_US, TimeRange
+from ports.driven.metric_source import Collected, SeriesPoints
 
 STEPS_PER_CALL: Final = 1_000
 """Prometheus takes 11,000; with a thousand series that would be ten million points."""
@@ -38,8 +39,11 @@ class RangeQueries:
         self._http = http
         self._step_us = step_us
 
-    async def answers(self, promql: str, within: TimeRange) -> AsyncIterator[list[Answered]]:
-        """The query's series, piece after piece of the range; histograms are left out.
+    async def parts(
+        self, key: str, promql: str, within: TimeRange, named: Callable[[Answered], SeriesPoints | None]
+    ) -> AsyncGenerator[Collected, None]:
+        """The query's series as `named` has them (None: not wanted), piece after piece of the range; histograms are
+        left out. No part is `complete`.
 
         Raises `VendorFailed` and `BudgetSpent`; with `UNREACHABLE` at the end of a piece that the server, by its own
         word, answered in part only.
@@ -61,8 +65,10 @@ class RangeQueries:
             except AnswerTooLarge as too_large:
                 pieces.shorten(piece, too_large)
                 continue
-            yield self._series(answer, piece)
             partial = [each for each in answer.warnings or () if not each.startswith("PromQL ")]
+            series = (each for each in map(named, self._series(answer, piece)) if each is not None)
+            for part in in_parts(key, series, answered_until_us=None if partial else piece.end_us):
+                yield part
             if partial:
                 raise self._http.failure(
                     ProblemKind.UNREACHABLE,

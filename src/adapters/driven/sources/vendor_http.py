@@ -58,7 +58,8 @@ class Vendor(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     explain: Callable[[OutboundReply], Refusal | None] = lambda _: None
     """What an answer that is not 2xx means at this vendor; None: what it means anywhere."""
     reset_header: str | None = None
-    """In lower case: says in how many seconds the rate limit ends."""
+    """In lower case: says in how many seconds the rate limit ends, whatever it was that a request met; so it is obeyed
+    with 429 only."""
     timeout_s: float = TIMEOUT_S
 
 
@@ -178,7 +179,7 @@ class VendorHttp:
         if not refusal.again or refusal.wait_s is not None:
             return refusal
         asked = retry_after_s(reply.headers.get("retry-after"), self._clock.now_us() / 1e6)
-        if asked is None and self.vendor.reset_header is not None:
+        if asked is None and self.vendor.reset_header is not None and reply.status == 429:
             asked = retry_after_s(reply.headers.get(self.vendor.reset_header), self._clock.now_us() / 1e6)
         return msgspec.structs.replace(refusal, wait_s=asked)
 
