@@ -9,7 +9,7 @@ from adapters.driven.memory.clock import FakeClock
 from core.domain.definitions import Aggregation
 from core.domain.telemetry import CPU_USAGE, ERROR_RATE, RESTARTS, THROUGHPUT
 from core.domain.tenants import Principal, Scope
-from core.domain.times import HOUR_US, MINUTE_US, TimeRange
+from core.domain.times import HOUR_US, MINUTE_US, SECOND_US, TimeRange
 from core.services.policies import Policies
 from core.services.telemetry import TelemetryService
 from core.services.telemetry_reading import PodSeries, TelemetryReading
@@ -99,6 +99,22 @@ async def check_combined(
     assert CLUSTER_ID in await service.clusters(reader)
     golden = await service.golden_signals(reader, CLUSTER_ID, RANGE, namespace="shop")
     assert sorted((one.workload, one.pods) for one in golden.workloads) == [("w0", PODS // 2), ("w1", PODS // 2)]
+
+
+async def test_pods_that_come_after_each_other_count_as_far_as_each_was_there(
+    storage: Storage, tenancy: Tenancy
+) -> None:
+    """A pod of every five minutes that lives for one; some settled, some in the journal, and none that lives longer."""
+    runs = [
+        pod_samples(CPU_USAGE, [1.0] * 4, at_us, pod=f"run-{at_us}", every_us=15 * SECOND_US)
+        for at_us in range(RANGE.start_us, RANGE.end_us, 5 * MINUTE_US)
+    ]
+    await write_pods(storage, tenancy.id, runs[:-7])
+    await settle_all(storage)
+    await write_pods(storage, tenancy.id, runs[-7:])
+    found = await reading_of(storage).read(tenancy.id, CLUSTER_ID, [CPU_USAGE], RANGE, 30 * MINUTE_US)
+    assert len(found) == len(runs)
+    assert np.concatenate([one.shares for one in found]) == pytest.approx([1.0 / 30.0] * len(runs))
 
 
 async def test_a_neighbours_pods_are_not_seen(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) -> None:

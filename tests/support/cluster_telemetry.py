@@ -30,7 +30,7 @@ def pod_samples(
     column = np.asarray(values, np.float64)
     ts_us = start_us + np.arange(len(column), dtype=np.int64) * every_us
     there = ~np.isnan(column)
-    return PodSeries(metric, namespace, workload, pod, node, ts_us[there], column[there])
+    return PodSeries(metric, namespace, workload, pod, node, ts_us[there], column[there], np.ones(there.sum()))
 
 
 async def write_pods(

@@ -1,9 +1,10 @@
 """When a resource of a cluster runs out, by its capacity snapshots, and in words.
 
-The line and its band are those of `core.detection.forecast`, drawn through used ÷ allocatable: nodes that come and go
-move it as much as what runs on them.
+The line and its band are those of `core.detection.forecast`, drawn through used ÷ allocatable, and through requested ÷
+allocatable, by which the scheduler goes: nodes that come and go move it as much as what runs on them.
 """
 
+import enum
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from core.detection.forecast import POINTS_MIN, Forecast, ForecastParameters, Outlook, forecast
-from core.domain.capacity import CapacityPlan, CapacitySnapshot
+from core.domain.capacity import RESOURCES, CapacityPlan, CapacitySnapshot
 from core.domain.times import DAY_US, EPOCH
 
 UTILISATION_MAX: Final = 1e9
@@ -20,23 +21,57 @@ CONFIDENCE: Final = 0.9
 """Of the band: nine forecasts in ten are to be inside, as far as the past tells."""
 
 
-def limit_of(plan: CapacityPlan | None, resource: str) -> float:
-    """The utilisation of one of `RESOURCES` that counts as full: the plan's, or 1 where it names none."""
+REQUESTED_MAX: Final = 0.95
+"""Of what is allocatable: pods are not divisible, so what is left on each node is less than the next one asks for, and
+one node that fails, or one rollout, does not fit any more."""
+
+
+class Measure(enum.StrEnum):
+    """What of a resource is looked at."""
+
+    USED = "used"
+    REQUESTED = "requested"
+
+
+MEASURED: Final = {Measure.USED: RESOURCES, Measure.REQUESTED: ("cpu", "memory")}
+"""Nobody asks for pods: those that run are those that are used."""
+
+
+def name_of(resource: str, measure: Measure) -> str:
+    """For a person: ``cpu`` or ``requested cpu``."""
+    return resource if measure is Measure.USED else f"requested {resource}"
+
+
+def limit_of(plan: CapacityPlan | None, resource: str, measure: Measure = Measure.USED) -> float:
+    """The utilisation of one of `RESOURCES` that counts as full: the plan's, or 1 where it names none; of requests
+    `REQUESTED_MAX`, as plans are about use."""
+    if measure is Measure.REQUESTED:
+        return REQUESTED_MAX
     return plan.utilisation_max.get(resource, 1.0) if plan is not None else 1.0
 
 
-def utilisation_of(snapshot: CapacitySnapshot, resource: str) -> float | None:
-    """`CapacitySnapshot.utilisation`, not above `UTILISATION_MAX`."""
-    utilisation = snapshot.utilisation(resource)
-    return None if utilisation is None else min(utilisation, UTILISATION_MAX)
+def utilisation_of(snapshot: CapacitySnapshot, resource: str, measure: Measure = Measure.USED) -> float | None:
+    """Used or requested ÷ allocatable, not above `UTILISATION_MAX`; None where that is not known."""
+    amounts = snapshot.used if measure is Measure.USED else snapshot.requested
+    allocatable = snapshot.allocatable.of(resource)
+    if amounts is None or allocatable <= 0.0:
+        return None
+    return min(amounts.of(resource) / allocatable, UTILISATION_MAX)
 
 
-def outlook_of(snapshots: Sequence[CapacitySnapshot], resource: str, limit: float, *, horizon_days: float) -> Forecast:
+def outlook_of(
+    snapshots: Sequence[CapacitySnapshot],
+    resource: str,
+    limit: float,
+    *,
+    horizon_days: float,
+    measure: Measure = Measure.USED,
+) -> Forecast:
     """When the utilisation of one of `RESOURCES` reaches `limit`, at most `horizon_days` after the newest snapshot.
 
-    Snapshots in which nothing of it is allocatable are left out.
+    Snapshots that do not tell it are left out.
     """
-    known = [(one.ts, level) for one in snapshots if (level := utilisation_of(one, resource)) is not None]
+    known = [(one.ts, level) for one in snapshots if (level := utilisation_of(one, resource, measure)) is not None]
     ts_us = np.array([(ts - EPOCH) // timedelta(microseconds=1) for ts, _ in known], np.int64)
     levels = np.array([level for _, level in known], np.float64)
     return forecast(

@@ -1,4 +1,7 @@
-"""Drift of a cluster's capacity from its plan: too full, full too soon, too many nodes or too few."""
+"""Drift of a cluster's capacity from its plan: too full, full too soon, too many nodes or too few.
+
+A cluster is full by what is used of it, and by what pods request, by which the scheduler goes.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,10 +10,20 @@ from typing import Any, Final
 
 import msgspec
 
-from core.detection.capacity_outlook import instant_of, limit_of, outlook_of, utilisation_of, words_of
+from core.detection.capacity_outlook import (
+    MEASURED,
+    REQUESTED_MAX,
+    Measure,
+    instant_of,
+    limit_of,
+    name_of,
+    outlook_of,
+    utilisation_of,
+    words_of,
+)
 from core.detection.drift_findings import Judged, Subject, found_drift, share_text
 from core.detection.forecast import Forecast, Outlook
-from core.domain.capacity import RESOURCES, CapacityPlan, CapacitySnapshot
+from core.domain.capacity import CapacityPlan, CapacitySnapshot
 from core.domain.drift import DetectionMethod, DriftCategory, DriftSeverity, FoundDrift, ProposedRecommendation
 from core.domain.resource_prices import HOURS_PER_MONTH
 
@@ -18,7 +31,7 @@ from core.domain.resource_prices import HOURS_PER_MONTH
 class CapacityParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Where capacity is drift, besides what the plan says."""
 
-    full_critical: float = 0.95
+    full_critical: float = REQUESTED_MAX
     """Full in all but name: one node that fails, or one rollout, does not fit any more. Drift without a plan too."""
     spare_share_min: float = 0.3
     """Of the nodes: fewer spare ones are what an autoscaler keeps for the next hour."""
@@ -33,6 +46,20 @@ _BAND: Final = 0.9
 """Confidence of what follows from a forecast, as its band's."""
 
 
+class _Looked(msgspec.Struct, frozen=True):
+    """One resource, in use or as it is requested, now."""
+
+    resource: str
+    measure: Measure
+    level: float
+    limit: float
+
+    @property
+    def slug(self) -> str:
+        """In keys: ``cpu`` or ``requested-cpu``."""
+        return name_of(self.resource, self.measure).replace(" ", "-")
+
+
 def judged_capacity(
     snapshots: Sequence[CapacitySnapshot],
     plan: CapacityPlan | None,
@@ -44,11 +71,12 @@ def judged_capacity(
     newest = snapshots[-1]
     subject = Subject(cluster_id=newest.cluster_id)
     judged: Judged = {}
-    for resource in RESOURCES:
-        level = utilisation_of(newest, resource)
+    for measure, resource in ((measure, each) for measure, resources in MEASURED.items() for each in resources):
+        level = utilisation_of(newest, resource, measure)
         if level is not None:
-            judged[f"capacity-{resource}"] = _full(subject, newest, plan, resource, level, parameters)
-            judged[f"runway-{resource}"] = _runway(subject, snapshots, plan, resource, level)
+            one = _Looked(resource, measure, level, limit_of(plan, resource, measure))
+            judged[f"capacity-{one.slug}"] = _full(subject, newest, plan, one, parameters)
+            judged[f"runway-{one.slug}"] = _runway(subject, snapshots, plan, one)
     judged["nodes"] = _nodes(subject, newest, plan)
     if newest.requested is not None and newest.ts - snapshots[0].ts >= parameters.spare_span:
         judged["spare-nodes"] = _spare(subject, newest, nodes_spare, parameters)
@@ -59,58 +87,74 @@ def _full(
     subject: Subject,
     newest: CapacitySnapshot,
     plan: CapacityPlan | None,
-    resource: str,
-    level: float,
+    one: _Looked,
     parameters: CapacityParameters,
 ) -> FoundDrift | None:
-    limit = limit_of(plan, resource)
-    is_critical = level >= parameters.full_critical
-    if not is_critical and level <= limit:
+    is_critical = one.level >= parameters.full_critical
+    if not is_critical and one.level <= one.limit:
         return None
-    bound = min(limit, parameters.full_critical)
-    meant = f"; its plan allows {share_text(limit)}" if plan is not None and resource in plan.utilisation_max else ""
+    bound = min(one.limit, parameters.full_critical)
     return found_drift(
         subject,
-        f"capacity-{resource}",
+        f"capacity-{one.slug}",
         category=DriftCategory.CAPACITY_DRIFT,
         severity=DriftSeverity.CRITICAL if is_critical else DriftSeverity.MAJOR,
         method=DetectionMethod.THRESHOLD,
         confidence=1.0,
-        message=f"{subject} uses {share_text(level)} of its {resource}{meant}",
+        message=_full_text(subject, newest, plan, one),
         start=newest.ts,
-        evidence={"resource": resource, "observed": level, "expected": bound},
-        recommendation=scaled(newest, plan, newest.node_count * level / bound),
+        evidence={"resource": one.resource, "measure": one.measure.value, "observed": one.level, "expected": bound},
+        recommendation=scaled(newest, plan, newest.node_count * one.level / bound),
     )
+
+
+def _full_text(subject: Subject, newest: CapacitySnapshot, plan: CapacityPlan | None, one: _Looked) -> str:
+    if one.measure is Measure.REQUESTED:
+        used = utilisation_of(newest, one.resource)
+        but = f"; {share_text(used)} is used" if used is not None else ""
+        return (
+            f"pods request {share_text(one.level)} of the {one.resource} of {subject}, so that more may have to wait "
+            f"for room{but}"
+        )
+    is_planned = plan is not None and one.resource in plan.utilisation_max
+    meant = f"; its plan allows {share_text(one.limit)}" if is_planned else ""
+    return f"{subject} uses {share_text(one.level)} of its {one.resource}{meant}"
 
 
 def _runway(
     subject: Subject,
     snapshots: Sequence[CapacitySnapshot],
     plan: CapacityPlan | None,
-    resource: str,
-    level: float,
+    one: _Looked,
 ) -> FoundDrift | None:
     if plan is None or plan.runway_days_min is None or plan.runway_days_min <= 0.0:
         return None
-    days, limit, newest = plan.runway_days_min, limit_of(plan, resource), snapshots[-1]
-    outlook = outlook_of(snapshots, resource, limit, horizon_days=days)
+    days, newest, level, limit = plan.runway_days_min, snapshots[-1], one.level, one.limit
+    outlook = outlook_of(snapshots, one.resource, limit, horizon_days=days, measure=one.measure)
     if outlook.outlook is not Outlook.WITHIN:
         return None
+    name = name_of(one.resource, one.measure)
     ahead = level + max(outlook.slope_per_day, 0.0) * days
     return found_drift(
         subject,
-        f"runway-{resource}",
+        f"runway-{one.slug}",
         category=DriftCategory.CAPACITY_DRIFT,
         # Its horizon is the runway: a latest instant that is known is within it.
         severity=DriftSeverity.MAJOR if outlook.latest_us is not None else DriftSeverity.MINOR,
         method=DetectionMethod.THRESHOLD,
         confidence=_BAND if outlook.latest_us is not None else 0.5,
         message=(
-            f"{words_of(resource, outlook, now=level, limit=limit, snapshots=len(snapshots), horizon_days=days)} in "
+            f"{words_of(name, outlook, now=level, limit=limit, snapshots=len(snapshots), horizon_days=days)} in "
             f"{subject}; its plan wants {days:g} days of runway"
         ),
         start=newest.ts,
-        evidence={"resource": resource, "observed": level, "expected": limit, **_instants(outlook)},
+        evidence={
+            "resource": one.resource,
+            "measure": one.measure.value,
+            "observed": level,
+            "expected": limit,
+            **_instants(outlook),
+        },
         recommendation=scaled(newest, plan, newest.node_count * ahead / limit),
     )
 

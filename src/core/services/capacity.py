@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.detection.capacity_outlook import CONFIDENCE
-from core.domain.capacity import RESOURCES, CapacityPlan, CapacitySnapshot
+from core.detection.capacity_outlook import CONFIDENCE, MEASURED, Measure
+from core.domain.capacity import CapacityPlan, CapacitySnapshot
 from core.domain.definitions import Aggregation
 from core.domain.errors import InvalidInput, NotFound, TooLarge
 from core.domain.names import check_cluster_id
 from core.domain.resource_prices import ResourcePrices, resource_prices
 from core.domain.tenants import Principal, Scope
 from core.domain.times import DAY_US, TimeRange
-from core.services.capacity_outlooks import headroom_of, resource_forecast
+from core.services.capacity_outlooks import SNAPSHOTS_READ_MAX, headroom_of, resource_forecast
 from core.services.capacity_right_sizing import SIZED_METRICS, WORST_METRICS, right_sizing_of
 from core.services.cursors import check_page
 from core.services.recording import READ_ALERTS, Recorder
@@ -25,8 +25,6 @@ from ports.driving.clusters import CapacityForecast, HeadroomReply, RightSizingR
 
 SNAPSHOTS_PER_REQUEST_MAX: Final = 1_000
 """Six weeks of one cluster by the hour."""
-SNAPSHOTS_READ_MAX: Final = 20_000
-"""Two weeks of a cluster by the minute, two years by the hour; the line of a forecast needs no more."""
 FUTURE_MAX: Final = timedelta(days=1)
 """Past any skew of clocks: one snapshot of next year would stand as the latest until then."""
 DAYS_MAX: Final = 3_650.0
@@ -77,12 +75,21 @@ class CapacityService:
         self, principal: Principal, cluster_id: str, *, days: float, horizon_days: float
     ) -> CapacityForecast:
         """See `Capacity.forecast`. `start` and `end` are the first and the last snapshot looked at; resources of which
-        the newest has nothing allocatable are left out. Raises `NotFound` where there is no snapshot."""
+        the newest has nothing allocatable, or tells no requests, are left out. Raises `NotFound` where there is no
+        snapshot."""
         self._check_reading(principal, cluster_id)
         _check_days("horizon_days", horizon_days)
         snapshots = await self._recent(principal, cluster_id, days)
         plan = await self._capacity.plan(principal.tenant_id, cluster_id)
-        forecasts = (resource_forecast(snapshots, each, plan, horizon_days=horizon_days) for each in RESOURCES)
+        forecasts = {
+            measure: [
+                found
+                for each in resources
+                if (found := resource_forecast(snapshots, each, plan, horizon_days=horizon_days, measure=measure))
+                is not None
+            ]
+            for measure, resources in MEASURED.items()
+        }
         return CapacityForecast(
             cluster_id=cluster_id,
             snapshots=len(snapshots),
@@ -90,7 +97,8 @@ class CapacityService:
             end=snapshots[-1].ts,
             confidence=CONFIDENCE,
             horizon_days=horizon_days,
-            resources=[one for one in forecasts if one is not None],
+            resources=forecasts[Measure.USED],
+            requested=forecasts[Measure.REQUESTED],
         )
 
     async def headroom(self, principal: Principal, cluster_id: str, *, days: float) -> HeadroomReply:

@@ -6,10 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from core.detection.capacity_outlook import instant_of, limit_of, outlook_of, utilisation_of, words_of
+from core.detection.capacity_outlook import Measure, instant_of, limit_of, name_of, outlook_of, utilisation_of, words_of
 from core.domain.capacity import RESOURCES, CapacityPlan, CapacitySnapshot
 from ports.driving.clusters import Headroom, HeadroomReply, ResourceForecast
 
+FORECAST_DAYS: Final = 30.0
+"""What a forecast of some weeks is drawn from, where nobody asks for more or less."""
+SNAPSHOTS_READ_MAX: Final = 20_000
+"""Two weeks of a cluster by the minute, two years by the hour; the line of a forecast needs no more."""
 USE_PERCENT: Final = 95.0
 """Of snapshots: what is used more than that is a peak of one moment in twenty."""
 PODS_MAX: Final = 1_000_000_000
@@ -17,14 +21,20 @@ PODS_MAX: Final = 1_000_000_000
 
 
 def resource_forecast(
-    snapshots: Sequence[CapacitySnapshot], resource: str, plan: CapacityPlan | None, *, horizon_days: float
+    snapshots: Sequence[CapacitySnapshot],
+    resource: str,
+    plan: CapacityPlan | None,
+    *,
+    horizon_days: float,
+    measure: Measure = Measure.USED,
 ) -> ResourceForecast | None:
-    """When one of `RESOURCES` runs out; None where the newest snapshot (the last) has nothing of it allocatable."""
-    now = utilisation_of(snapshots[-1], resource)
+    """When one of `RESOURCES` runs out; None where the newest snapshot (the last) does not tell."""
+    now = utilisation_of(snapshots[-1], resource, measure)
     if now is None:
         return None
-    limit = limit_of(plan, resource)
-    found = outlook_of(snapshots, resource, limit, horizon_days=horizon_days)
+    limit = limit_of(plan, resource, measure)
+    found = outlook_of(snapshots, resource, limit, horizon_days=horizon_days, measure=measure)
+    name = name_of(resource, measure)
     return ResourceForecast(
         resource=resource,
         utilisation=now,
@@ -34,7 +44,7 @@ def resource_forecast(
         earliest=instant_of(found.earliest_us),
         latest=instant_of(found.latest_us),
         slope_per_day=found.slope_per_day,
-        words=words_of(resource, found, now=now, limit=limit, snapshots=len(snapshots), horizon_days=horizon_days),
+        words=words_of(name, found, now=now, limit=limit, snapshots=len(snapshots), horizon_days=horizon_days),
     )
 
 

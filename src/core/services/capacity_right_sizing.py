@@ -3,7 +3,7 @@
 use          cpu: the pods' bucket averages, memory: the greatest value in each bucket; percentiles over all of a
              workload's pods and buckets together
 request      the median over those of the workload's pods that are there in the newest bucket with any
-pods         how many are there at a time: the mean over the buckets in which any is
+pods         how many are there at a time, each as far as it was there: the mean over the buckets in which any is
 price        of `core.domain.resource_prices`
 """
 
@@ -25,7 +25,7 @@ from core.detection.right_sizing import (
 from core.domain.columns import Float64s
 from core.domain.resource_prices import ResourcePrices
 from core.domain.telemetry import CPU_REQUEST, CPU_USAGE, MEMORY_REQUEST, MEMORY_USAGE
-from core.services.telemetry_combining import grid_of, rows_of
+from core.services.telemetry_combining import grids_of, rows_of
 from core.services.telemetry_reading import PodSeries
 from ports.driving.clusters import RightSizing
 
@@ -43,22 +43,23 @@ def right_sizing_of(series: Sequence[PodSeries], starts_us: range, prices: Resou
     """
     of_pods = [one for one in series if one.pod]
     rows = rows_of(of_pods)
-    grids = {
-        name: grid_of([one for one in of_pods if one.metric == name], rows, starts_us)
+    both = {
+        name: grids_of([one for one in of_pods if one.metric == name], rows, starts_us)
         for name in (*SIZED_METRICS, *WORST_METRICS)
     }
+    grids, shares = ({name: pair[index] for name, pair in both.items()} for index in range(2))
     answer = []
     for (namespace, workload), keys in groupby(rows, key=lambda key: key[:2]):
         pods = list(keys)
         own = slice(rows[pods[0]], rows[pods[-1]] + 1)
         cpu, memory = grids[CPU_USAGE][own], grids[MEMORY_USAGE][own]
-        at_a_time = _at_a_time(cpu, memory)
-        if at_a_time:
+        pods_mean = _pods_mean(np.maximum(shares[CPU_USAGE][own], shares[MEMORY_USAGE][own]))
+        if pods_mean:
             sizings = (
                 sized(CPU_RULE, cpu.ravel(), _newest_median(grids[CPU_REQUEST][own])),
                 sized(MEMORY_RULE, memory.ravel(), _newest_median(grids[MEMORY_REQUEST][own])),
             )
-            answer.append(_right_sizing(namespace, workload, at_a_time, *sizings, prices))
+            answer.append(_right_sizing(namespace, workload, pods_mean, *sizings, prices))
     return sorted(answer, key=lambda one: (one.savings_usd_per_month is None, -(one.savings_usd_per_month or 0.0)))
 
 
@@ -69,6 +70,7 @@ def _right_sizing(
         namespace=namespace,
         workload=workload,
         pods=max(1, round(pods)),
+        pods_mean=pods,
         cpu_request_cores=cpu.request,
         cpu_p95_cores=cpu.observed,
         cpu_proposed_cores=cpu.proposed,
@@ -80,10 +82,10 @@ def _right_sizing(
     )
 
 
-def _at_a_time(*uses: Float64s) -> float:
+def _pods_mean(shares: Float64s) -> float:
     """How many pods are there in the buckets in which any is, on the average; 0 where none ever is."""
-    there = np.logical_or.reduce([~np.isnan(use) for use in uses]).sum(axis=0)
-    return float(there[there > 0].mean()) if there.any() else 0.0
+    counts = shares.sum(axis=0)
+    return float(counts[counts > 0.0].mean()) if (counts > 0.0).any() else 0.0
 
 
 def _newest_median(requests: Float64s) -> float | None:

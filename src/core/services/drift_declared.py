@@ -9,16 +9,12 @@ from core.detection.drift_config import deviated, subject_of, what_of
 from core.detection.drift_findings import Judged
 from core.domain.capacity import CapacitySnapshot
 from core.domain.configurations import StoredBaseline
-from core.services.capacity_outlooks import headroom_of
+from core.services.capacity_outlooks import FORECAST_DAYS, SNAPSHOTS_READ_MAX, headroom_of
 from core.services.drift_part import DriftPart, bounded
 from ports.driven.cluster_store import CapacityStore, ConfigStore
 
 SNAPSHOT_AGE_MAX: Final = timedelta(days=1)
 """An older one says nothing of the present."""
-SNAPSHOTS_SPAN: Final = timedelta(days=30)
-"""What a forecast of some weeks is drawn from."""
-SNAPSHOTS_MAX: Final = 3_000
-"""A month by the quarter of an hour."""
 CONFIG: Final = "config-"
 """What keys of configuration begin with."""
 
@@ -47,14 +43,15 @@ async def look_at_configuration(
 async def look_at_capacity(
     capacity: CapacityStore, tenant_id: int, cluster_id: str, newest: CapacitySnapshot | None, now: datetime
 ) -> DriftPart:
-    """The newest snapshot against the plan, and where the last month leads."""
+    """The newest snapshot against the plan, and where the last month leads; by the snapshots that a forecast is drawn
+    from where nobody says otherwise, so that both tell the same."""
     if newest is None:
         return DriftPart(skipped=["capacity: there is no snapshot"])
     if newest.ts < now - SNAPSHOT_AGE_MAX:
         return DriftPart(skipped=[f"capacity: the newest snapshot, of {newest.ts.isoformat()}, is older than a day"])
     plan = await capacity.plan(tenant_id, cluster_id)
     snapshots = await capacity.list(
-        tenant_id, cluster_id, start=newest.ts - SNAPSHOTS_SPAN, end=None, limit=SNAPSHOTS_MAX
+        tenant_id, cluster_id, start=now - timedelta(days=FORECAST_DAYS), end=None, limit=SNAPSHOTS_READ_MAX
     ) or [newest]
     return DriftPart(judged=judged_capacity(snapshots, plan, headroom_of(snapshots, plan).nodes_spare))
 

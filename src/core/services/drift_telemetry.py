@@ -45,7 +45,7 @@ from core.domain.telemetry import (
 from core.domain.times import DAY_US, EPOCH, HOUR_US, TimeRange, format_time
 from core.services.capacity_right_sizing import right_sizing_of
 from core.services.drift_part import DriftPart
-from core.services.telemetry_combining import bucket_starts_us, combined, grid_of, rows_of, without_doubles
+from core.services.telemetry_combining import bucket_starts_us, combined, grids_of, rows_of, without_doubles
 from core.services.telemetry_reading import PodSeries, TelemetryReading
 from ports.driven.pause import Pause
 from ports.driving.clusters import RightSizing
@@ -163,16 +163,21 @@ class _Told:
 
     def grid(self, metric: str) -> Float64s:
         """Of all pods, none below 0."""
-        return np.clip(grid_of(self._by_metric.get(metric, []), self._rows, self.starts_us), 0.0, AMOUNT_MAX)
+        return self.grids(metric)[0]
+
+    def grids(self, metric: str) -> tuple[Float64s, Float64s]:
+        """The same, and the pods' shares of the buckets."""
+        grid, shares = grids_of(self._by_metric.get(metric, []), self._rows, self.starts_us)
+        return np.clip(grid, 0.0, AMOUNT_MAX), shares
 
     def shifts(self, metric: str, rule: ShiftRule, weights: Float64s | None = None) -> Iterator[Judged]:
         """Each workload's metric against its own past, where there is enough of it."""
         if metric not in self._by_metric:
             return
-        grid = self.grid(metric)
+        grid, shares = self.grids(metric)
+        weights = shares if weights is None else weights
         for workload in self.workloads:
-            own = grid[workload.rows]
-            weighed = None if weights is None else weights[workload.rows]
+            own, weighed = grid[workload.rows], weights[workload.rows]
             line = combined(own, _COMBINE[metric], np.zeros(1, np.int64), weighed)[0]
             if can_compare(line, self.newest):
                 drift = shifted(workload.subject, rule, line, self.newest, self.start)
@@ -201,7 +206,7 @@ def _judged_use(told: _Told) -> Iterator[Judged]:
         subject = workload.subject
         size = sizes.get((subject.namespace or "", subject.workload or ""))
         around = Surroundings(
-            subject=subject, start=told.start, pods=float(size.pods) if size is not None else 1.0, prices=told.prices
+            subject=subject, start=told.start, pods=size.pods_mean if size is not None else 1.0, prices=told.prices
         )
         uses = {resource: _use_of(resource, grids, workload.rows, told.recent, size) for resource in _NAMES}
         for resource, use in uses.items():
@@ -217,7 +222,8 @@ def _judged_use(told: _Told) -> Iterator[Judged]:
 def _judged_signals(told: _Told) -> Iterator[Judged]:
     """Latency and errors against their own past."""
     yield from told.shifts(LATENCY_P95, LATENCY_SHIFT)
-    yield from told.shifts(ERROR_RATE, ERROR_SHIFT, told.grid(THROUGHPUT))
+    requests, shares = told.grids(THROUGHPUT)
+    yield from told.shifts(ERROR_RATE, ERROR_SHIFT, requests * shares)
 
 
 def _heard_of(grid: Float64s) -> Bools:

@@ -20,7 +20,7 @@ from core.domain.recommended_changes import Place
 from core.domain.resource_prices import HOURS_PER_MONTH, resource_prices
 from core.domain.telemetry import CPU_REQUEST, CPU_USAGE, MEMORY_REQUEST, MEMORY_USAGE
 from core.domain.times import DAY_US, EPOCH, HOUR_US, MINUTE_US, TimeRange, format_duration
-from core.services.telemetry_combining import bucket_starts_us, combined, grid_of, rows_of, without_doubles
+from core.services.telemetry_combining import bucket_starts_us, combined, grids_of, rows_of, without_doubles
 from core.services.telemetry_reading import PodSeries, TelemetryReading
 from ports.driven.cluster_store import CapacityStore
 
@@ -156,7 +156,8 @@ def _totals(series: Sequence[PodSeries], side: TimeRange) -> Float64s:
     if not series:
         return np.full(len(starts_us), np.nan)
     pods = without_doubles(series)
-    total: Float64s = combined(grid_of(pods, rows_of(pods), starts_us), "sum", np.zeros(1, np.int64))[0]
+    amounts, shares = grids_of(pods, rows_of(pods), starts_us)
+    total: Float64s = combined(amounts, "sum", np.zeros(1, np.int64), shares)[0]
     return total
 
 

@@ -20,9 +20,10 @@ from core.services.telemetry_combining import (
     bucket_starts_us,
     bucket_width_us,
     combined,
-    grid_of,
+    grids_of,
     increases,
     rows_of,
+    usual_pods,
     without_doubles,
 )
 from core.services.telemetry_golden import GOLDEN_METRICS, golden_signals_of
@@ -36,6 +37,7 @@ BUCKETS_MAX: Final = 300
 GOLDEN_BUCKETS_MAX: Final = 60
 """Nine metrics of a whole cluster at once: coarser, since only one number of each is shown."""
 PODS_SHOWN_MAX: Final = 1_000
+_ALL_ROWS: Final = np.zeros(1, np.int64)
 
 
 class TelemetryService:
@@ -61,7 +63,7 @@ class TelemetryService:
             names = (metric.name, THROUGHPUT) if metric.combine == "weighted" else (metric.name,)
             found = await self._read(principal, scope, names, time_range, width_us)
             pods.update(one.pod for one in found if one.pod and one.metric == metric.name)
-            signal = _signal(metric, found, starts_us)
+            signal = _signal(metric, found, starts_us, of_one=scope.pod is not None)
             if signal is not None:
                 signals[metric.signal] = signal
         if not pods and not signals:
@@ -129,21 +131,28 @@ class TelemetryService:
         raise NotFound(f"{kind} with telemetry", "/".join(part for part in parts if part is not None))
 
 
-def _signal(metric: StandardMetric, found: Sequence[PodSeries], starts_us: range) -> SignalSeries | None:
-    """One metric over time; None where no bucket has a value."""
+def _signal(
+    metric: StandardMetric, found: Sequence[PodSeries], starts_us: range, *, of_one: bool
+) -> SignalSeries | None:
+    """One metric over time; None where no bucket has a value. Of one pod it is what it did while it was there."""
     own = without_doubles([one for one in found if one.metric == metric.name])
     if metric.name == RESTARTS:
         own = increases(own)
     if not own:
         return None
     rows = rows_of(own)
-    weights = None
+    grid, shares = grids_of(own, rows, starts_us)
+    # A restart is one however short the pod's life.
+    weights = None if of_one or metric.name == RESTARTS else shares
     if metric.name == ERROR_RATE:
         requests = [one for one in found if one.metric == THROUGHPUT and (one.namespace, one.workload, one.pod) in rows]
-        weights = grid_of(requests, rows, starts_us)
-    line = combined(grid_of(own, rows, starts_us), metric.combine, np.zeros(1, np.int64), weights)[0]
+        per_second, told = grids_of(requests, rows, starts_us)
+        weights = per_second * told
+    line = combined(grid, metric.combine, _ALL_ROWS, weights)[0]
     there = np.flatnonzero(~np.isnan(line))
-    return _series(metric, sum(1 for one in own if one.pod), [starts_us[bucket] for bucket in there], line[there])
+    of_pods = np.array([1.0 if pod else 0.0 for _, _, pod in rows])[:, None]
+    [pods] = usual_pods(shares * of_pods, _ALL_ROWS)
+    return _series(metric, pods, [starts_us[bucket] for bucket in there], line[there])
 
 
 def _series(metric: StandardMetric, pods: int, ts_us: Sequence[int], values: Float64s) -> SignalSeries:

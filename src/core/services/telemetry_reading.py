@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from core.domain.aggregation import Partials, finish, lines_of, merge_partials, partials_of
-from core.domain.columns import Float64s, Int32s, Int64s
+from core.domain.columns import Columns, Float64s, Int32s, Int64s, overriding
 from core.domain.definitions import Aggregation
 from core.domain.errors import TooExpensive
 from core.domain.matchers import LabelMatcher, MatchOp
@@ -19,13 +19,17 @@ from core.domain.names import check_cluster_id
 from core.domain.queries import CATALOG_ANSWER_MAX
 from core.domain.series import Series
 from core.domain.telemetry import CLUSTER, NAMESPACE, NODE, POD, RESTARTS, STANDARD_METRICS, WORKLOAD
-from core.domain.times import TimeRange
+from core.domain.times import MINUTE_US, TimeRange
 from core.services.policies import Policies
+from core.services.telemetry_presence import shares_of
 from ports.driven.clock import Clock
 from ports.driven.sample_reader import Lines, SampleReader, SeriesTable, Snapshot
 
 BUCKETS_READ_MAX: Final = 2_000_000
 """Pods times buckets of one metric: 6,000 pods in 300 buckets. Their partial aggregates take 160 MB."""
+AROUND_US: Final = 15 * MINUTE_US
+"""Some samples of whatever is collected more often than by the ten minutes."""
+AROUND_SAMPLES_MAX: Final = 10_000
 COUNTERS: Final = frozenset({RESTARTS})
 """Standard metrics that only grow; an average of one says nothing."""
 
@@ -49,6 +53,8 @@ class PodSeries(msgspec.Struct, frozen=True, eq=False):
     n > 0."""
     values: Float64s
     """Finite, shape (n,)."""
+    shares: Float64s
+    """What part of each bucket the pod was there (`telemetry_presence`), above 0 and at most 1, shape (n,)."""
 
 
 class TelemetryReading:
@@ -88,9 +94,8 @@ class TelemetryReading:
                 kept = time_range.clamped(rules.cutoff_us(name, now_us))
                 table = await snapshot.find(name, matchers)
                 if kept is not None and len(table.series_ids):
-                    found += await _pods(
-                        snapshot, name, table, kept, step_us, Aggregation.MAX if name in COUNTERS else aggregation
-                    )
+                    how = Aggregation.MAX if name in COUNTERS else aggregation
+                    found += await _pods(snapshot, name, cluster_id, table, kept, step_us, how)
         return found
 
     async def clusters(self, tenant_id: int) -> Sequence[str]:
@@ -117,7 +122,13 @@ class TelemetryReading:
 
 
 async def _pods(
-    snapshot: Snapshot, name: str, table: SeriesTable, kept: TimeRange, step_us: int, aggregation: Aggregation
+    snapshot: Snapshot,
+    name: str,
+    cluster_id: str,
+    table: SeriesTable,
+    kept: TimeRange,
+    step_us: int,
+    aggregation: Aggregation,
 ) -> list[PodSeries]:
     """The series of one metric."""
     lines, pods = _lines(table)
@@ -132,8 +143,10 @@ async def _pods(
     parts: list[Partials] = list(await snapshot.settled_partials(lines, kept, step_us, head, ends=False))
     parts.append(partials_of(head, lines_of(head, lines.series_ids, lines.lines), step_us))
     with np.errstate(over="ignore"):  # a sum of the greatest numbers there are: clipped below
-        merged = finish(merge_partials(parts), aggregation)
+        cells = merge_partials(parts)
+        merged = finish(cells, aggregation)
     values = finite(merged.values)
+    shares = await shares_of(cells, kept, step_us, _Samples(snapshot, name, cluster_id, lines, kept))
     bounds = np.searchsorted(merged.lines, np.arange(lines.count + 1)).tolist()
     return [
         PodSeries(
@@ -144,10 +157,34 @@ async def _pods(
             one.labels.get(NODE, ""),
             merged.buckets_us[start:end],
             values[start:end],
+            shares[start:end],
         )
         for one, start, end in zip(pods, bounds[:-1], bounds[1:], strict=True)
         if end > start
     ]
+
+
+class _Samples(msgspec.Struct, frozen=True, eq=False):
+    """Those of one metric that tell the interval between them; implements `telemetry_presence.Samples`."""
+
+    snapshot: Snapshot
+    name: str
+    cluster_id: str
+    lines: Lines
+    kept: TimeRange
+
+    async def of(self, lines: Int32s) -> Columns:
+        """See `Samples.of`."""
+        ids = self.lines.series_ids[np.isin(self.lines.lines, lines)]
+        return overriding(await self.snapshot.settled_points(ids, self.kept), self.snapshot.head(ids, self.kept))
+
+    async def around(self, since_us: int) -> Columns:
+        """See `Samples.around`: the first of `AROUND_US`."""
+        ids = (await self.snapshot.find(self.name, _matchers(self.cluster_id, None, None, None))).series_ids
+        start_us = max(self.kept.start_us, min(since_us, self.kept.end_us - AROUND_US))
+        time_range = TimeRange(start_us, min(start_us + AROUND_US, self.kept.end_us))
+        settled = await self.snapshot.settled_points(ids, time_range, first=AROUND_SAMPLES_MAX)
+        return overriding(settled, self.snapshot.head(ids, time_range))
 
 
 def _lines(table: SeriesTable) -> tuple[Lines, list[Series]]:

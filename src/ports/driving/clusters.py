@@ -41,9 +41,10 @@ class SignalSeries(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     unit: str
     combine: str
-    """How the values of several pods became one."""
+    """How the values of several pods became one. A sum counts each pod as far as it was there: one that ran for a fifth
+    of a bucket counts a fifth."""
     pods: int
-    """How many pods have it."""
+    """How many pods with it there usually are at a time: the median over the buckets, rounded up."""
     points: Sequence[tuple[datetime, float]]
     latest: float
     avg: float
@@ -62,7 +63,7 @@ class TelemetryReply(msgspec.Struct, frozen=True, kw_only=True):
     bucket: str
     metrics: dict[str, SignalSeries]
     pods: Sequence[str] = ()
-    """Pods with samples, ascending (the first 1,000)."""
+    """All pods with samples, at whatever time, ascending (the first 1,000)."""
 
 
 class GoldenSignals(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +72,9 @@ class GoldenSignals(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     workload: str
     pods: int
+    """How many there usually are at a time: the median over the buckets, rounded up. Pods that came after each other,
+    in a rollout or as the runs of a CronJob, count as far as each was there, as they do in the sums below; 0 where
+    pods are not told apart."""
     latency_p50_seconds: float | None
     latency_p95_seconds: float | None
     latency_p99_seconds: float | None
@@ -115,9 +119,9 @@ class ResourceForecast(msgspec.Struct, frozen=True, kw_only=True):
 
     resource: str
     utilisation: float
-    """Now, used ÷ allocatable."""
+    """Now, used ÷ allocatable; among `requested` it is requested ÷ allocatable."""
     limit: float
-    """The utilisation that counts as full: the plan's, or 1."""
+    """The utilisation that counts as full: the plan's, or 1; among `requested` 0.95."""
     outlook: Outlook
     at: datetime | None
     earliest: datetime | None
@@ -139,6 +143,10 @@ class CapacityForecast(msgspec.Struct, frozen=True, kw_only=True):
     """Of the bands."""
     horizon_days: float
     resources: Sequence[ResourceForecast]
+    """By what is used."""
+    requested: Sequence[ResourceForecast] = ()
+    """Cpu and memory by what pods request, which is what the scheduler goes by: a cluster that uses 40 % of its cpu
+    takes no more pods where all of it is requested. Absent where the newest snapshot does not tell requests."""
 
 
 class Headroom(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +179,10 @@ class RightSizing(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     workload: str
     pods: int
+    """`pods_mean` in whole ones, at least 1."""
+    pods_mean: float
+    """How many are there at a time, on the average of the buckets in which any is; one that ran for a fifth of a bucket
+    counts a fifth. Savings are those of so many."""
     cpu_request_cores: float | None
     cpu_p95_cores: float | None
     cpu_proposed_cores: float | None

@@ -19,7 +19,7 @@ from tests.unit.cli.served_api import Commands, ServedApi
 DAYS = 20
 
 
-def with_snapshots(api: ServedApi) -> None:
+def with_snapshots(api: ServedApi, requested: Resources | None = None) -> None:
     """A cluster whose cpu fills by half a core a day."""
     now = datetime.now(UTC).replace(microsecond=0)
     nodes = (NodeType(instance_type="m6i.large", count=3, cost_usd_per_hour=0.5),)
@@ -29,7 +29,7 @@ def with_snapshots(api: ServedApi) -> None:
             nodes=nodes,
             allocatable=Resources(cpu_cores=24.0, memory_bytes=64.0 * 2**30, pods=100.0),
             used=Resources(cpu_cores=20.0 - ago / 2, memory_bytes=16.0 * 2**30, pods=10.0),
-            requested=None,
+            requested=requested,
             cost_usd_per_hour=None,
         )
         for ago in range(DAYS)
@@ -54,9 +54,19 @@ def test_when_it_runs_out(api: ServedApi, sextant: Commands) -> None:
     with_snapshots(api)
     printed = sextant("capacity", "forecast", "prod", "--horizon-days", "30").splitlines()
     assert printed[0].startswith("cpu reaches 100 % on ")
+    assert len(printed) == 4
     assert printed[-1] == f"by {DAYS} snapshots; bands of 90%, as long as use goes on as it did"
     assert len(json.loads(sextant("capacity", "forecast", "prod", "--json"))["resources"]) == 3
     assert "no capacity snapshot" in sextant.refused("capacity", "forecast", "other")
+
+
+def test_when_nothing_more_can_be_requested(api: ServedApi, sextant: Commands) -> None:
+    """In a sentence a resource, after those of use."""
+    with_snapshots(api, Resources(cpu_cores=23.5, memory_bytes=16.0 * 2**30, pods=10.0))
+    printed = sextant("capacity", "forecast", "prod").splitlines()
+    assert printed[3] == "requested cpu is at 97.9 % and has reached 95 %"
+    assert printed[4].startswith("requested memory is at 25 %")
+    assert len(printed) == 6
 
 
 def test_what_is_left(api: ServedApi, sextant: Commands) -> None:

@@ -1,10 +1,11 @@
 """When a cluster runs out, by snapshots whose line is known."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from core.detection.capacity_outlook import instant_of, limit_of, outlook_of, utilisation_of, words_of
+from core.detection.capacity_outlook import Measure, instant_of, limit_of, name_of, outlook_of, utilisation_of, words_of
 from core.detection.forecast import Forecast, Outlook
 from core.domain.capacity import CapacityPlan, CapacitySnapshot, Resources
 from core.domain.times import EPOCH
@@ -12,7 +13,7 @@ from core.domain.times import EPOCH
 START = EPOCH + timedelta(days=20_000)
 
 
-def snapshot(day: float, used: float, allocatable: float = 100.0) -> CapacitySnapshot:
+def snapshot(day: float, used: float, allocatable: float = 100.0, requested: float | None = None) -> CapacitySnapshot:
     """A cluster's cores on a day."""
     return CapacitySnapshot(
         cluster_id="prod-eu",
@@ -20,6 +21,7 @@ def snapshot(day: float, used: float, allocatable: float = 100.0) -> CapacitySna
         nodes=(),
         allocatable=Resources(cpu_cores=allocatable, memory_bytes=0.0, pods=10.0),
         used=Resources(cpu_cores=used, memory_bytes=1.0, pods=1.0),
+        requested=None if requested is None else Resources(cpu_cores=requested, memory_bytes=1.0, pods=1.0),
     )
 
 
@@ -38,6 +40,26 @@ def test_a_line_meets_the_limit_where_it_does() -> None:
     assert found.slope_per_day == pytest.approx(0.01)
     day = (START + timedelta(days=35)).date()
     assert words(found, 0.6) == f"cpu reaches 75 % on {day} (from {day} to {day})"
+
+
+def test_requests_run_out_where_use_does_not() -> None:
+    """74 of a hundred cores are requested after a month, one more each day; snapshots that do not tell are none."""
+    told = [snapshot(day, 40.0, requested=44.0 + day) for day in range(31)]
+    asked: Any = {"horizon_days": 90.0, "measure": Measure.REQUESTED}
+    limit = limit_of(CapacityPlan(), "cpu", Measure.REQUESTED)
+    found = outlook_of([snapshot(-3.0, 99.0), *told], "cpu", limit, **asked)
+    at = instant_of(found.at_us)
+    assert (found.outlook, limit) == (Outlook.WITHIN, 0.95)
+    assert at is not None
+    assert abs(at - (START + timedelta(days=51))) < timedelta(minutes=1)
+    assert outlook_of(told, "cpu", 1.0, horizon_days=90.0).outlook is Outlook.NEVER
+    assert utilisation_of(told[-1], "cpu", Measure.REQUESTED) == 0.74
+    assert utilisation_of(told[-1], "memory", Measure.REQUESTED) is None
+    assert utilisation_of(snapshot(0, 40.0), "cpu", Measure.REQUESTED) is None
+    full = outlook_of([snapshot(day, 40.0, requested=99.0) for day in range(9)], "cpu", limit, **asked)
+    name = name_of("cpu", Measure.REQUESTED)
+    said = words_of(name, full, now=0.99, limit=limit, snapshots=9, horizon_days=90.0)
+    assert said == "requested cpu is at 99 % and has reached 95 %"
 
 
 def test_nodes_that_were_added_count() -> None:

@@ -95,6 +95,37 @@ def test_full_too_soon() -> None:
     assert unsure["runway-cpu"].drift.severity is DriftSeverity.MINOR
 
 
+def requested(cpu: float, memory: float = 0.1) -> Resources:
+    """These shares of the cluster."""
+    return Resources(cpu_cores=100.0 * cpu, memory_bytes=400.0 * GIB * memory, pods=10.0)
+
+
+@pytest.mark.parametrize("plan", [None, PLAN, CapacityPlan(utilisation_max={"cpu": 0.5})])
+def test_full_by_requests(plan: CapacityPlan | None) -> None:
+    """Pods wait for room though two fifths are used; it is drift of its own, whatever the plan says of use."""
+    assert found_in(snapshot(0.4, requested=requested(0.94, 0.94)), plan=plan) == {}
+    found = found_in(snapshot(0.4, requested=requested(0.99)), plan=plan)
+    assert found.keys() == {"capacity-requested-cpu"}
+    drift = found["capacity-requested-cpu"].drift
+    assert (drift.drift_category, drift.severity) == (DriftCategory.CAPACITY_DRIFT, DriftSeverity.CRITICAL)
+    assert drift.message == (
+        "pods request 99 % of the cpu of cluster prod, so that more may have to wait for room; 40 % is used"
+    )
+    assert proposed(found["capacity-requested-cpu"]) == 11
+    assert found_in(snapshot(0.4, requested=requested(0.1, 0.96)), plan=plan).keys() == {"capacity-requested-memory"}
+    assert found_in(snapshot(0.4, requested=None), plan=plan) == {}
+
+
+def test_full_by_requests_too_soon() -> None:
+    """A forecast of what is requested, beside that of what is used."""
+    rising = [snapshot(0.4, day, requested=requested(0.9 - 0.01 * day)) for day in range(20, -1, -1)]
+    found = found_in(*rising)
+    assert found.keys() == {"runway-requested-cpu"}
+    assert (found["runway-requested-cpu"].drift.message or "").startswith("requested cpu reaches 95 % on 2026-02-05 ")
+    assert proposed(found["runway-requested-cpu"]) == 11
+    assert found_in(*rising, plan=CapacityPlan(runway_days_min=4.0)) == {}
+
+
 def test_more_or_fewer_nodes_than_planned() -> None:
     """Back to the nearest that is."""
     plan = CapacityPlan(nodes_min=8, nodes_max=12)

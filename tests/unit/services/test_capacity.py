@@ -15,6 +15,7 @@ from core.domain.telemetry import CPU_REQUEST, CPU_USAGE, MEMORY_REQUEST, MEMORY
 from core.domain.tenants import Scope
 from core.domain.times import DAY_US, EPOCH, HOUR_US
 from core.services.capacity import CapacityService
+from core.services.drift_declared import look_at_capacity
 from core.services.policies import Policies
 from core.services.telemetry_reading import PodSeries, TelemetryReading
 from tests.support.callers import database, principal, recorded
@@ -121,6 +122,38 @@ async def test_a_forecast_is_of_each_resource(world: World) -> None:
     assert abs(cpu.at - (NOW + 4 * DAY)) < timedelta(minutes=1)
     assert cpu.words.startswith("cpu reaches 75 % on 2026-01-0")
     assert (memory.outlook, memory.limit, pods.outlook, pods.at) == (Outlook.NEVER, 1.0, Outlook.NEVER, None)
+
+
+async def test_a_forecast_is_of_requests_too(world: World) -> None:
+    """Beside use, as far as snapshots tell; a cluster that is full by requests is full."""
+    asked = Resources(cpu_cores=99.0, memory_bytes=40.0 * GIB, pods=20.0)
+    await world.posted(*(snapshot(24 * ago, used=used(40.0), requested=asked) for ago in range(9, -1, -1)))
+    found = await world.service.forecast(principal(), CLUSTER_ID, days=30.0, horizon_days=90.0)
+    assert [one.outlook for one in found.resources] == [Outlook.NEVER] * 3
+    assert [(one.resource, one.utilisation, one.limit, one.outlook) for one in found.requested] == [
+        ("cpu", 0.99, 0.95, Outlook.REACHED),
+        ("memory", 0.1, 0.95, Outlook.NEVER),
+    ]
+    assert found.requested[0].words == "requested cpu is at 99 % and has reached 95 %"
+    await world.posted(snapshot(-1))
+    assert (await world.service.forecast(principal(), CLUSTER_ID, days=30.0, horizon_days=90.0)).requested == []
+
+
+async def test_drift_and_forecast_tell_the_same(world: World) -> None:
+    """Of a month of snapshots by the ten minutes that bends, of which the newest is some hours old."""
+    levels = [min(40.0 + 0.5 * day, 46.0 + 0.2 * day) for day in np.linspace(0.0, 31.0, 31 * 144).tolist()]
+    ago = np.linspace(31.0 * 24.0, 3.0, len(levels)).tolist()
+    shots = [snapshot(hours, used=used(cores)) for hours, cores in zip(ago, levels, strict=True)]
+    await world.storage.capacity.put(TENANT_ID, shots)
+    plan = CapacityPlan(utilisation_max={"cpu": 0.55}, runway_days_min=90.0)
+    await world.service.put_plan(principal(), CLUSTER_ID, plan)
+    cpu = (await world.service.forecast(principal(), CLUSTER_ID, days=30.0, horizon_days=90.0)).resources[0]
+    looked = await look_at_capacity(world.storage.capacity, TENANT_ID, CLUSTER_ID, shots[-1], NOW)
+    found = looked.judged["runway-cpu"]
+    assert found is not None
+    evidence = found.drift.evidence
+    assert cpu.at is not None
+    assert (evidence["at"], evidence["slope_per_day"]) == (cpu.at.isoformat(), cpu.slope_per_day)
 
 
 async def test_old_snapshots_are_better_than_none(world: World) -> None:

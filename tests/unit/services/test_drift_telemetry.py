@@ -75,6 +75,7 @@ async def test_the_made_up_cluster_drifts_where_it_should(into_cycle_days: float
                     one.labels["node"],
                     one.ts_us,
                     one.values,
+                    np.ones(len(one.values)),
                 )
                 for one in made_up.series(metric.name, time_range)
             )
@@ -125,6 +126,21 @@ async def test_whole_workloads_that_are_told_of_twice_count_once() -> None:
         pod_samples(CPU_USAGE, np.full(180, 0.6), start_us),
         pod_samples(CPU_USAGE, np.full(180, 0.6), start_us, pod=""),
         pod_samples(CPU_REQUEST, np.full(180, 1.0), start_us),
+    )
+    assert await world.found() == set()
+
+
+async def test_pods_that_follow_each_other_use_no_more() -> None:
+    """Of a workload that gets a new pod every ten minutes of the last hours."""
+    world = World()
+    use = (CPU_USAGE, 1.0), (CPU_REQUEST, 2.0)
+    await world.told(
+        *(pod_samples(name, np.full(8 * 1_440 - 180, value), NOW_US - 8 * DAY_US) for name, value in use),
+        *(
+            pod_samples(name, np.full(10, value), NOW_US - ago * MINUTE_US, pod=f"api-{ago}")
+            for name, value in use
+            for ago in range(180, 0, -10)
+        ),
     )
     assert await world.found() == set()
 

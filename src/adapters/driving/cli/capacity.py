@@ -94,7 +94,8 @@ def forecast(
     server: Server = HERE,
     json: Json = False,
 ) -> int:
-    """Say when a cluster runs out of cpu, memory and pods, by its snapshots.
+    """Say when a cluster runs out of cpu, memory and pods, by its snapshots: of
+    what is used, and of what pods request, by which they are scheduled.
 
     For example:
 
@@ -109,7 +110,7 @@ def forecast(
         if json:
             write_json(found)
             return
-        for one in found.resources:
+        for one in (*found.resources, *found.requested):
             write_line(one.words, indent=2)
         seen = _counted(found.snapshots, "snapshot")
         write(f"by {seen}; bands of {found.confidence:.0%}, as long as use goes on as it did")

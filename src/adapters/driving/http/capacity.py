@@ -117,8 +117,9 @@ class CapacityController(Controller):
         horizon_days: HorizonDays = 90.0,
     ) -> CapacityForecast:
         """When each resource reaches what the plan allows (without a plan: all that there is), by a robust line through
-        the snapshots. `earliest` and `latest` are the band that the time lies in with the confidence shown, as long as
-        use goes on as it did; where that cannot be said, they are null."""
+        the snapshots; under `requested` when requests reach 95 % of what there is, whatever is used of them: from there
+        on pods may have to wait. `earliest` and `latest` are the band that the time lies in with the confidence shown,
+        as long as use goes on as it did; where that cannot be said, they are null."""
         wanted = cluster_name("cluster", cluster)
         return await services.capacity.forecast(request.user, wanted, days=days, horizon_days=horizon_days)
 
@@ -135,7 +136,8 @@ class CapacityController(Controller):
         self, request: ApiRequest, services: ServicesDependency, cluster: ClusterInPath, days: UseDays = 7.0
     ) -> RightSizingReply:
         """Each workload's requests of cpu and memory against its use, what to ask for instead, and what that would save
-        a month at the cluster's price; the largest saving first."""
+        a month at the cluster's price, for as many pods as are there at a time (`pods_mean`); the largest saving
+        first."""
         return await services.capacity.right_sizing(request.user, cluster_name("cluster", cluster), days=days)
 
     @get("/plan/{cluster:str}", operation_id="get_capacity_plan", summary="A cluster's plan")

@@ -105,6 +105,19 @@ _FORECAST: Final = {
             "words": "cpu reaches 75 % on 2026-03-12 (from 2026-03-01 to 2026-04-02)",
         }
     ],
+    "requested": [
+        {
+            "resource": "cpu",
+            "utilisation": 0.97,
+            "limit": 0.95,
+            "outlook": "reached",
+            "at": None,
+            "earliest": None,
+            "latest": None,
+            "slope_per_day": 0.001,
+            "words": "requested cpu is at 97 % and has reached 95 %",
+        }
+    ],
 }
 _HEADROOM: Final = {
     "cluster_id": "prod-eu",
@@ -131,6 +144,7 @@ _RIGHT_SIZING: Final = {
             "namespace": "shop",
             "workload": "checkout",
             "pods": 3,
+            "pods_mean": 2.9,
             "cpu_request_cores": 2.0,
             "cpu_p95_cores": 0.4,
             "cpu_proposed_cores": 0.5,

@@ -53,7 +53,9 @@ class TelemetryController(Controller):
         namespace: InNamespace = None,
     ) -> GoldenSignalsReply:
         """Latency, throughput, errors and saturation of each workload over the range, the highest error ratio first. A
-        number that nothing is known of is null, never 0."""
+        number that nothing is known of is null, never 0. Throughput, cpu and memory are sums over the pods, each as far
+        as it was there: runs of a CronJob that come after each other are not added up. `pods` is how many there usually
+        are at a time: the median over the range's buckets, rounded up."""
         if namespace is not None:
             check_cluster_id("namespace", namespace)
         wanted, time_range = cluster_name("cluster", cluster), last_hours(hours, clock)
@@ -99,7 +101,9 @@ class TelemetryController(Controller):
         hours: Hours = HOURS_DEFAULT,
     ) -> TelemetryReply:
         """The standard metrics of a workload by bucket, over all its pods. `combine` says how several pods became one
-        number: amounts are sums, a latency is that of the slowest pod, an error rate is weighted by requests."""
+        number: amounts are sums, a latency is that of the slowest pod, an error rate is weighted by requests. In a sum
+        a pod that was there for a fifth of a bucket counts a fifth. A metric's `pods` is how many with it there usually
+        are at a time (the median over the buckets, rounded up); the reply's `pods` names all that there ever were."""
         scope = TelemetryScope(
             cluster_id=cluster_name("cluster", cluster),
             namespace=cluster_name("namespace", namespace),
