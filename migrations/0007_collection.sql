@@ -108,6 +108,7 @@ CREATE TABLE sextant.drift_cluster_capacity_snapshots (
     synthetic boolean NOT NULL,
     PRIMARY KEY (tenant_id, cluster_id, ts)
 );
+CREATE INDEX drift_cluster_capacity_snapshots_ts ON sextant.drift_cluster_capacity_snapshots (ts);
 
 CREATE TABLE sextant.capacity_plans (
     tenant_id integer NOT NULL REFERENCES sextant.tenants ON DELETE CASCADE,
@@ -133,6 +134,7 @@ CREATE TABLE sextant.config_changes (
     PRIMARY KEY (tenant_id, id)
 );
 CREATE INDEX config_changes_newest ON sextant.config_changes (tenant_id, ts, id);
+CREATE INDEX config_changes_ts ON sextant.config_changes (ts);
 CREATE INDEX config_changes_workload ON sextant.config_changes (tenant_id, cluster_id, workload, namespace, kind, ts, id);
 
 CREATE TABLE sextant.config_baselines (
@@ -174,6 +176,7 @@ CREATE TABLE sextant.drift_events (
     PRIMARY KEY (tenant_id, drift_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX drift_events_newest ON sextant.drift_events (tenant_id, start_ts, drift_id);
+CREATE INDEX drift_events_created ON sextant.drift_events (created_at) WHERE status IN ('resolved', 'ignored');
 CREATE INDEX drift_events_open ON sextant.drift_events (tenant_id, cluster_id)
     WHERE automatic AND status IN ('open', 'acknowledged');
 

@@ -73,6 +73,7 @@ async def run_keeper(settings: Settings, stop: asyncio.Event) -> None:
             storage.events,
             storage.detection_runs,
             storage.collection_work,
+            storage.cluster_history,
             storage.synthetic_purger,
             KeeperPlan(
                 settle_points=settings.keeper.settle_points,
@@ -294,6 +295,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             ),
             storage.clock,
             trusted=worker.tenants,
+            cluster_id=worker.cluster_id,
         )
         engine = workflow_engine(settings.temporal)
         dispatching = DispatchService(storage.remediation_outbox, engine, storage.clock)

@@ -16,6 +16,7 @@ from adapters.driven.postgres.audit import PostgresAuditLog
 from adapters.driven.postgres.capacity import PostgresCapacityStore
 from adapters.driven.postgres.catalog import PostgresSeriesCatalog
 from adapters.driven.postgres.channels import PostgresChannelStore
+from adapters.driven.postgres.cluster_history import PostgresClusterHistory
 from adapters.driven.postgres.collection_runs import PostgresCollectionRunStore
 from adapters.driven.postgres.collection_work import PostgresCollectionWorkStore
 from adapters.driven.postgres.configurations import PostgresConfigStore
@@ -83,6 +84,7 @@ from core.services.telemetry_reading import TelemetryReading
 from ports.driven.alerting_store import AlertStore, ChannelStore, RuleStore, SilenceStore
 from ports.driven.audit_log import AuditLog
 from ports.driven.clock import Clock
+from ports.driven.cluster_history import ClusterHistory
 from ports.driven.cluster_store import CapacityStore, ConfigStore
 from ports.driven.definition_store import DefinitionStore
 from ports.driven.detection_store import DetectionRuns, DetectionStore
@@ -145,6 +147,7 @@ class Storage(msgspec.Struct, frozen=True, eq=False):
     drift: DriftStore
     drift_schedule: DriftSchedule
     recommendations: RecommendationStore
+    cluster_history: ClusterHistory
     sources: SourceStore
     collection_runs: CollectionRunStore
     collection_work: CollectionWorkStore
@@ -217,6 +220,7 @@ async def open_storage(
                 drift=PostgresDriftStore(database),
                 drift_schedule=PostgresDriftSchedule(database),
                 recommendations=PostgresRecommendationStore(database),
+                cluster_history=PostgresClusterHistory(database),
                 sources=PostgresSourceStore(database),
                 collection_runs=PostgresCollectionRunStore(database),
                 collection_work=PostgresCollectionWorkStore(database),

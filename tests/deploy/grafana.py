@@ -15,7 +15,8 @@ from tests.deploy.rendering import DEPLOY
 
 GRAFANA = DEPLOY / "grafana"
 DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
-INTERVAL_S = 60
+ANY_INTERVAL = "1m"
+"""What Grafana may make of a range where a panel names no least interval."""
 MACRO = re.compile(r"\$__(?P<name>\w+)\((?P<arguments>[^()]*)\)")
 
 
@@ -28,6 +29,8 @@ class Panel:
     type: str
     format: str
     sql: str
+    interval: str
+    """The least that `$__interval` is."""
 
     def __str__(self) -> str:
         return f"{self.dashboard}: {self.title}"
@@ -42,7 +45,14 @@ def dashboard(name: str) -> dict[str, Any]:
 def panels() -> list[Panel]:
     """Every query of every panel."""
     return [
-        Panel(path.stem, panel["title"], panel["type"], target["format"], target["rawSql"])
+        Panel(
+            path.stem,
+            panel["title"],
+            panel["type"],
+            target["format"],
+            target["rawSql"],
+            panel.get("interval", ANY_INTERVAL),
+        )
         for path in DASHBOARDS
         for panel in dashboard(path.stem)["panels"]
         for target in panel["targets"]
@@ -54,12 +64,14 @@ def variables() -> list[str]:
     return [variable["query"] for path in DASHBOARDS for variable in dashboard(path.stem)["templating"]["list"]]
 
 
-def expanded(sql: str, since: datetime, until: datetime, values: Mapping[str, str]) -> str:
-    """SQL without macros and variables, for a range and an interval of a minute."""
+def expanded(
+    sql: str, since: datetime, until: datetime, values: Mapping[str, str], *, interval: str = ANY_INTERVAL
+) -> str:
+    """SQL without macros and variables, for a range and an interval."""
     for name, value in values.items():
         quoted = "'" + value.replace("'", "''") + "'"
         sql = sql.replace(f"${{{name}:sqlstring}}", quoted)
-    sql = sql.replace("$__interval", f"{INTERVAL_S // 60}m")
+    sql = sql.replace("$__interval", interval)
     sql = MACRO.sub(lambda found: _macro(found["name"], found["arguments"], since, until), sql)
     if "$" in sql:
         raise ValueError(f"nothing is known of what begins with $ in {sql}")

@@ -1,4 +1,8 @@
-"""A tenant's rows in every table that dashboards show, straight with SQL, each marked with whose they are."""
+"""A tenant's rows in every table that dashboards show, straight with SQL, each marked with whose they are.
+
+Two namespaces have a workload of the same name, with two pods of the same names, each with a time of its own within the
+last whole five minutes.
+"""
 
 import psycopg
 
@@ -6,13 +10,15 @@ ROWS = """
 INSERT INTO sextant.tenants (name) VALUES (':name');
 INSERT INTO sextant.tenant_catalogs (tenant_id, series_active) VALUES (:tenant, :number);
 INSERT INTO sextant.series (tenant_id, name, labels, source, digest)
-    SELECT :tenant, metric, jsonb_build_object('cluster_id', ':name', 'namespace', ':name', 'workload', ':name',
-        'pod', ':name'), ':name', sha256(metric::bytea)
+    SELECT :tenant, metric, jsonb_build_object('cluster_id', ':name', 'namespace', namespace, 'workload', ':name',
+        'pod', ':name-' || pod), ':name', sha256((metric || namespace || pod)::bytea)
     FROM unnest('{pod_requests_per_second,pod_request_error_ratio,pod_request_latency_p95_seconds,pod_cpu_usage_cores,
-        pod_memory_working_set_bytes}'::text[]) AS metric;
+        pod_memory_working_set_bytes}'::text[]) AS metric, unnest('{:name,:name-b}'::text[]) AS namespace,
+        generate_series(0, 1) AS pod;
 INSERT INTO sextant.samples (ts, tenant_id, series_id, value)
-    SELECT now() - minutes * INTERVAL '1 minute', :tenant, id, :number
-    FROM sextant.series, generate_series(1, 3) AS minutes WHERE tenant_id = :tenant;
+    SELECT to_timestamp(floor(extract(epoch FROM now()) / 300) * 300 - 240)
+            + right(labels ->> 'pod', 1)::integer * INTERVAL '2 minutes', :tenant, id, :number
+    FROM sextant.series WHERE tenant_id = :tenant;
 INSERT INTO sextant.alerts (tenant_id, rule_id, target_key, episode, rule_name, metric, labels, state, severity, value,
         started_at, fired_at, no_data, shadow, announced, annotations)
     VALUES (:tenant, 1, 'a', 1, ':name', ':name', '{"of": ":name"}', 'firing', 'critical', :number, now(), now(), false,

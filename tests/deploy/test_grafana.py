@@ -75,6 +75,20 @@ def test_panels_do_not_lie_on_one_another(name: str) -> None:
     assert all(first["y"] <= second["y"] for first, second in pairwise(places))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_lines_join_what_is_measured_and_bars_show_what_is_counted(name: str) -> None:
+    """Sources measure every five minutes, each pod at a time of its own: a line with gaps and no points would show
+    nothing, and a shorter slot hold some of the pods. A count goes with its slot, and a line would make up others."""
+    for panel in dashboard(name)["panels"]:
+        if panel["type"] != "timeseries":
+            continue
+        custom, [target] = panel["fieldConfig"]["defaults"]["custom"], panel["targets"]
+        counts = "count(" in target["rawSql"] or "collection_runs" in target["rawSql"]
+        assert custom.get("drawStyle", "line") == ("bars" if counts else "line"), panel["title"]
+        assert counts or custom["spanNulls"] is True, panel["title"]
+        assert ("$__interval" in target["rawSql"]) == (panel.get("interval") == "5m"), panel["title"]
+
+
 def test_uids_and_titles_are_unique() -> None:
     """Grafana refuses a second dashboard with the same."""
     boards = [dashboard(name) for name in NAMES]

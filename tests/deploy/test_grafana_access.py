@@ -87,11 +87,16 @@ def range_now() -> tuple[datetime, datetime]:
     return now - timedelta(hours=1), now + timedelta(minutes=1)
 
 
+def sent(panel: Panel, cluster: str = OWN) -> str:
+    """A panel's SQL as Grafana sends it for the last hour."""
+    return expanded(panel.sql, *range_now(), {"cluster": cluster}, interval=panel.interval)
+
+
 @pytest.mark.parametrize("panel", panels(), ids=str)
 def test_a_panel_shows_the_tenants_rows(grafana: Grafana, panel: Panel) -> None:
     """Some of its own, none of another's, in the form that the panel's format asks for."""
     with grafana.connected() as connection:
-        cursor = connection.execute(expanded(panel.sql, *range_now(), {"cluster": OWN}).encode())
+        cursor = connection.execute(sent(panel).encode())
         columns = [column.name for column in cursor.description or ()]
         rows = cursor.fetchall()
     assert rows
@@ -108,6 +113,19 @@ def test_a_panel_shows_the_tenants_rows(grafana: Grafana, panel: Panel) -> None:
         assert all(isinstance(name, str) for name in columns)
 
 
+OF_PODS = [panel for panel in panels() if "pod_samples" in panel.sql]
+SUMS = {"Requests", "CPU used", "Memory used"}
+"""Panels whose values add up over a workload's pods."""
+
+
+@pytest.mark.parametrize("panel", OF_PODS, ids=str)
+def test_pods_of_one_name_are_told_apart_by_namespace(grafana: Grafana, panel: Panel) -> None:
+    """A line is one namespace's workload, and a point all its pods, though each is measured at a time of its own."""
+    points = [(line, value) for _, line, value in grafana.rows(sent(panel))]
+    expected = 2 * OWN_NUMBER if panel.title in SUMS else OWN_NUMBER
+    assert sorted(points) == [(f"{OWN}-b/{OWN}", expected), (f"{OWN}/{OWN}", expected)]
+
+
 def test_variables_offer_the_tenants_clusters(grafana: Grafana) -> None:
     """Its own alone."""
     assert [grafana.rows(sql) for sql in variables()] == [[(OWN,)]]
@@ -117,7 +135,7 @@ def test_variables_offer_the_tenants_clusters(grafana: Grafana) -> None:
 def test_another_tenants_cluster_has_nothing(grafana: Grafana, panel: Panel) -> None:
     """Whatever is put into the variable."""
     for cluster in (OTHERS, "' OR true --"):
-        assert grafana.rows(expanded(panel.sql, *range_now(), {"cluster": cluster})) == []
+        assert grafana.rows(sent(panel, cluster)) == []
 
 
 FORBIDDEN = [

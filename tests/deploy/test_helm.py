@@ -43,6 +43,7 @@ HASH = re.compile(r"\Asextant-[a-z0-9]{10}\Z")
 def test_the_chart_is_the_kustomization(folder: str, values: Mapping[str, Any]) -> None:
     """Each object is in both, and alike but for what only Helm writes."""
     from_helm, from_kustomize = by_name(helm_objects(Release(values))), by_name(kustomized(folder))
+    assert from_kustomize["Deployment", "sextant"]["spec"].pop("replicas") == 3  # which kustomize cannot leave away
     assert sorted(from_helm) == sorted(from_kustomize)
     for key, expected in from_kustomize.items():
         assert from_helm[key] == expected, key
@@ -152,6 +153,17 @@ def test_options_change_what_they_say() -> None:
     bindings = [one for one in objects if one["kind"] == "RoleBinding"]
     assert [one["metadata"]["namespace"] for one in bindings] == ["shop", "stock"]
     assert {one["subjects"][0]["namespace"] for one in bindings} == {"metrics"}
+
+
+def test_an_upgrade_leaves_replicas_to_the_autoscaler() -> None:
+    """Only where there is none does the Deployment say how many."""
+    scaled, fixed = (
+        helm_objects(Release({"server": {"replicas": 4, "autoscaling": {"enabled": enabled}}}))
+        for enabled in (True, False)
+    )
+    assert "replicas" not in only(scaled, "Deployment", "sextant")["spec"]
+    assert only(scaled, "HorizontalPodAutoscaler", "sextant")["spec"]["minReplicas"] == 4
+    assert only(fixed, "Deployment", "sextant")["spec"]["replicas"] == 4
 
 
 def test_a_changed_setting_replaces_pods() -> None:

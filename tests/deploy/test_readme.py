@@ -27,6 +27,31 @@ def test_the_readmes_overlay_renders(tmp_path: Path) -> None:
     assert load_settings(plain_settings(objects)).alerts.public_url == "https://sextant.example.org"
 
 
+def test_the_readmes_patch_leaves_replicas_to_the_autoscaler(tmp_path: Path) -> None:
+    """It takes the one field, of the one Deployment."""
+    start, end = README.index("    patches:"), README.index("Where the Deployment is there already")
+    overlay = {
+        "resources": [os.path.relpath(KUSTOMIZE / "base", tmp_path)],
+        **yaml.safe_load(dedent(README[start:end])),
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    deployments = [one for one in kustomized(tmp_path) if one["kind"] == "Deployment"]
+    assert {one["metadata"]["name"] for one in deployments if "replicas" not in one["spec"]} == {"sextant"}
+
+
+def test_the_readmes_name_of_the_cluster_is_heard(tmp_path: Path) -> None:
+    """By the collector and by the worker, in an overlay over the one that has the components."""
+    [literal] = {word for word in README.replace("`", " ").split() if word.startswith("EKS_CLUSTER_ID=")}
+    overlay = {
+        "resources": [os.path.relpath(KUSTOMIZE / "overlays" / "in-cluster", tmp_path)],
+        "configMapGenerator": [{"name": "sextant", "behavior": "merge", "literals": [literal]}],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    settings = plain_settings(kustomized(tmp_path))
+    assert settings["EKS_CLUSTER_ID"] == literal.partition("=")[2] != "default"
+    assert load_settings(settings).worker.cluster_id == settings["EKS_CLUSTER_ID"]
+
+
 def test_the_readme_counts_connections() -> None:
     """What a pod opens at most follows from the pools of its processes."""
     keeping = KEEPER_POOL_SIZE + ALERTS_POOL_SIZE

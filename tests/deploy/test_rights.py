@@ -9,8 +9,19 @@ from adapters.driven.sources import eks_objects
 from adapters.driven.sources.eks_api import Listing
 from adapters.runtime.settings import load_settings
 from adapters.runtime.vendors import read_vendors
-from core.domain.source_configs import SourceKind
-from tests.deploy.rendering import RENDERINGS, ROOT, Object, matching, only, plain_settings, pods, rendering
+from core.domain.source_configs import EksConfig, SourceKind
+from tests.deploy.rendering import (
+    RENDERINGS,
+    ROOT,
+    Object,
+    Release,
+    helm_objects,
+    matching,
+    only,
+    plain_settings,
+    pods,
+    rendering,
+)
 
 
 def test_nothing_but_the_api_can_be_reached(objects: Sequence[Object]) -> None:
@@ -37,8 +48,18 @@ def test_tokens_are_mounted_where_a_cluster_is_used(name: str) -> None:
     settings = load_settings(plain_settings(objects))
     assert (SourceKind.EKS in read_vendors(plain_settings(objects)).sources) is in_cluster
     assert settings.worker.kubernetes_in_cluster is in_cluster
+    if in_cluster:
+        config = read_vendors(plain_settings(objects)).sources[SourceKind.EKS].config
+        assert isinstance(config, EksConfig)
+        assert settings.worker.cluster_id == config.cluster_id
     if not in_cluster:
         assert [one for one in objects if "Role" in one["kind"]] == []
+
+
+def test_the_chart_tells_the_worker_which_cluster_it_changes() -> None:
+    """Also where nobody collects from it."""
+    objects = helm_objects(Release({"cluster": {"repair": True, "id": "shop"}}))
+    assert load_settings(plain_settings(objects)).worker.cluster_id == "shop"
 
 
 @pytest.mark.parametrize("name", [name for name in RENDERINGS if name.endswith("in-cluster")])

@@ -1,14 +1,18 @@
 """Retention is honoured per definition and to the day: in answers at once, in the tables after upkeep."""
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 import httpx
+import msgspec
 import pytest
 
 from adapters.runtime.clock import SystemClock
+from adapters.runtime.telemetry import PrometheusTelemetry
 from core.domain.times import DAY_US, HOUR_US, day_start, format_time, parse_time
+from core.services.keeper import KeeperPlan, KeeperService
 from tests.integration.in_process import InProcess, in_process
-from tests.support.storages import Store, settle_all
+from tests.support.storages import Storage, Store, settle_all
 
 MIDNIGHT_US = day_start(SystemClock().now_us())
 AGES_DAYS = (0.25, 1, 3, 10, 29, 30, 45, 90)
@@ -17,11 +21,20 @@ TIMES_US = sorted({MIDNIGHT_US - round(age * DAY_US) + by for age in AGES_DAYS f
 START = "2000-01-01T00:00:00Z"
 
 
+class Today(SystemClock):
+    """Stands still at the end of the day that these tests began on."""
+
+    def now_us(self) -> int:
+        return min(super().now_us(), MIDNIGHT_US + DAY_US - 1)
+
+
 @pytest.fixture
 async def server(store: Store) -> AsyncIterator[InProcess]:
     """Yield the application over each storage in turn."""
+    clock = Today()
     async with store.open() as storage:
-        yield in_process(storage)
+        opened = cast("msgspec.Struct", storage)
+        yield in_process(cast("Storage", msgspec.structs.replace(opened, clock=clock)), clock)
 
 
 def kept(days: int) -> list[int]:
@@ -68,7 +81,7 @@ async def shown(client: httpx.AsyncClient, name: str) -> list[int]:
 
 async def upkeep(server: InProcess) -> None:
     """What the keeper does by the hour."""
-    now_us = SystemClock().now_us()
+    now_us = Today().now_us()
     await server.storage.keeping.refresh_aggregates(now_us=now_us)
     await server.storage.keeping.drop_expired(now_us=now_us)
     await server.storage.keeping.compress(older_than_us=now_us - 7 * DAY_US)
@@ -130,3 +143,39 @@ async def test_a_deleted_definition_leaves_the_default(server: InProcess) -> Non
         await upkeep(server)
         await define(client, "orphan", 100)
         assert await shown(client, "orphan") == kept(30)
+
+
+async def test_the_history_of_a_cluster_is_kept_for_400_days(server: InProcess) -> None:
+    """The keeper's upkeep takes older capacity and changes, but for what tells how things stood and stand."""
+    storage = server.storage
+    keeper = KeeperService(
+        storage.keeping,
+        storage.events,
+        storage.detection_runs,
+        storage.collection_work,
+        storage.cluster_history,
+        storage.synthetic_purger,
+        KeeperPlan(settle_points=1_000, settle_age_s=300.0, compress_after_days=7),
+        Today(),
+        PrometheusTelemetry(),
+    )
+    times = [format_time(MIDNIGHT_US - days * DAY_US) for days in (500, 401, 300)]
+    amounts = {"cpu_cores": 1, "memory_bytes": 1, "pods": 1}
+    place = {"cluster_id": "old", "namespace": "shop", "workload": "checkout", "kind": "image"}
+    async with server.client(await server.new_key(await server.new_tenant())) as client:
+        for n, ts in enumerate(times):
+            snapshot = {"cluster_id": "old", "ts": ts, "nodes": [], "allocatable": amounts, "used": amounts}
+            posted = await client.post("/api/v1/capacity/snapshots", json=snapshot)
+            assert posted.status_code in (200, 201), posted.text
+            posted = await client.post("/api/v1/config/history", json={**place, "ts": ts, "after": {"n": n}})
+            assert posted.status_code in (200, 201), posted.text
+
+        assert (await keeper.upkeep()).forgotten >= 3
+
+        kept = await client.get("/api/v1/capacity/snapshots/old")
+        assert [parse_time(one["ts"], "") for one in kept.json()["data"]] == [MIDNIGHT_US - 300 * DAY_US]
+        history = await client.get("/api/v1/config/history", params={"cluster_id": "old"})
+        assert [one["after"]["n"] for one in history.json()["data"]] == [2, 1]
+        then = format_time(MIDNIGHT_US - 399 * DAY_US)
+        at = await client.get("/api/v1/config/at/old/checkout", params={"namespace": "shop", "ts": then})
+        assert at.json()["configuration"]["image"]["document"] == {"n": 1}

@@ -19,6 +19,7 @@ from core.domain.tenants import Limits, Tenant
 from core.domain.times import DAY_US, HOUR_US, day_start
 from ports.driven.alerting_store import AlertStore, ChannelStore, RuleStore, SilenceStore
 from ports.driven.audit_log import AuditLog
+from ports.driven.cluster_history import ClusterHistory
 from ports.driven.cluster_store import CapacityStore, ConfigStore
 from ports.driven.definition_store import DefinitionStore
 from ports.driven.detection_store import DetectionRuns, DetectionStore
@@ -132,6 +133,8 @@ class Storage(Protocol):
     def drift_schedule(self) -> DriftSchedule: ...
     @property
     def recommendations(self) -> RecommendationStore: ...
+    @property
+    def cluster_history(self) -> ClusterHistory: ...
 
 
 @dataclass(frozen=True)

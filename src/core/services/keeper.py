@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from core.domain.errors import Unavailable
 from core.domain.times import DAY_US, EPOCH, HOUR_US, SECOND_US
 from ports.driven.clock import Clock
+from ports.driven.cluster_history import ClusterHistory, ClusterRecord
 from ports.driven.detection_store import DetectionRuns
 from ports.driven.event_store import EventStore
 from ports.driven.keeping import Backlog, Keeping, SettleOutcome
@@ -37,6 +39,11 @@ RUNS_KEPT_US: Final = 90 * DAY_US
 """Of collecting, after their end: what a source did in the last months; there is one every few minutes."""
 RUNS_AT_ONCE: Final = 500
 """Each goes with what came of its items, at most 500 of them."""
+CLUSTERS_KEPT_US: Final = 400 * DAY_US
+"""Capacity, changes of configurations, settled drift with its recommendations, and instances that are not seen any
+more: a month can be compared with the same one a year before."""
+CLUSTERS_AT_ONCE: Final = 1_000
+"""Of these; a change holds up to 768 KiB."""
 FORGET_AT_ONCE: Final = 10_000
 """Rows deleted in one transaction: some tens of milliseconds."""
 FORGETS_MAX: Final = 100
@@ -74,7 +81,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int = 0
     compressed: int = 0
     forgotten: int = 0
-    """Events, anomalies, and runs of detection and of collecting."""
+    """Events, anomalies, runs of detection and of collecting, and what was known of clusters and instances."""
     purged: int = 0
     """Purges of synthetic data that were done."""
     away: str | None = None
@@ -90,6 +97,7 @@ class KeeperService:
         events: EventStore,
         detection: DetectionRuns,
         collection: CollectionWorkStore,
+        clusters: ClusterHistory,
         purger: SyntheticPurger,
         plan: KeeperPlan,
         clock: Clock,
@@ -99,6 +107,7 @@ class KeeperService:
         self._events = events
         self._detection = detection
         self._collection = collection
+        self._clusters = clusters
         self._purger = purger
         self._plan = plan
         self._clock = clock
@@ -156,6 +165,10 @@ class KeeperService:
         forgotten += await _in_batches(
             lambda: self._collection.forget(before=ended_before, limit=RUNS_AT_ONCE), RUNS_AT_ONCE
         )
+        seen_before = _instant(now_us - CLUSTERS_KEPT_US)
+        for record in ClusterRecord:
+            forget = partial(self._clusters.forget, record, before=seen_before, limit=CLUSTERS_AT_ONCE)
+            forgotten += await _in_batches(forget, CLUSTERS_AT_ONCE)
         return Done(dropped=dropped, compressed=compressed, forgotten=forgotten)
 
     async def _settle(self) -> Done:

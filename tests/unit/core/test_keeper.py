@@ -6,11 +6,14 @@ from datetime import datetime, timedelta
 from adapters.driven.memory.clock import FakeClock
 from adapters.driven.memory.database import MemoryDatabase
 from adapters.driven.memory.storage import MemoryStorage, memory_storage
+from core.domain.drift import DriftStatus
 from core.domain.errors import Unavailable
 from core.domain.events import EventFilter
 from core.domain.times import DAY_US, EPOCH, HOUR_US, MINUTE_US, SECOND_US
 from core.services.keeper import (
     AWAY_S,
+    CLUSTERS_AT_ONCE,
+    CLUSTERS_KEPT_US,
     FORGET_AT_ONCE,
     PURGE_AGAIN_S,
     RUNS_AT_ONCE,
@@ -20,6 +23,7 @@ from core.services.keeper import (
 )
 from ports.driven.keeping import Backlog, Keeping, SettleOutcome, StorageStatus
 from ports.driven.synthetic_store import SyntheticPurger
+from tests.support.cluster_rows import drift_event, snapshot
 from tests.support.collection_rows import claimed, finish, order, request
 from tests.support.signal_events import signal_event
 from tests.support.storages import Tenancy, new_tenancy
@@ -151,6 +155,7 @@ def keeper_of(
         storage.events,
         storage.detection_runs,
         storage.collection_work,
+        storage.cluster_history,
         purger or storage.synthetic_purger,
         PLAN,
         storage.clock,
@@ -285,3 +290,19 @@ async def test_ended_runs_of_collecting_are_forgotten() -> None:
     assert (await world.keeper.upkeep()).forgotten == 0
     world.clock.advance(1)
     assert (await world.keeper.upkeep()).forgotten == RUNS_AT_ONCE + 1
+
+
+async def test_the_history_of_clusters_is_forgotten() -> None:
+    """In batches, 400 days after; the newest stays."""
+    world = Purging()
+    tenancy = await new_tenancy(world.storage)
+    now = EPOCH + timedelta(microseconds=world.clock.now_us())
+    taken = [snapshot(ts=now - timedelta(microseconds=n)) for n in range(CLUSTERS_AT_ONCE + 2)]
+    await world.storage.capacity.put(tenancy.id, taken)
+    event = drift_event(status=DriftStatus.RESOLVED, created_at=now, updated_at=now)
+    await world.storage.drift.add(tenancy.id, event)
+    world.clock.advance(CLUSTERS_KEPT_US - CLUSTERS_AT_ONCE - 1)
+    assert (await world.keeper.upkeep()).forgotten == 0
+    world.clock.advance(CLUSTERS_AT_ONCE + 2)
+    assert (await world.keeper.upkeep()).forgotten == len(taken) - 1 + 1
+    assert await world.storage.capacity.latest(tenancy.id, "prod") == taken[0]

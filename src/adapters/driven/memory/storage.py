@@ -7,6 +7,7 @@ from adapters.driven.memory.alerts import MemoryAlertStore
 from adapters.driven.memory.audit import MemoryAuditLog
 from adapters.driven.memory.capacity import MemoryCapacityStore
 from adapters.driven.memory.channels import MemoryChannelStore
+from adapters.driven.memory.cluster_history import MemoryClusterHistory
 from adapters.driven.memory.collection_runs import MemoryCollectionRunStore
 from adapters.driven.memory.collection_work import MemoryCollectionWorkStore
 from adapters.driven.memory.configurations import MemoryConfigStore
@@ -82,6 +83,7 @@ class MemoryStorage(msgspec.Struct, frozen=True, eq=False):
     drift: MemoryDriftStore
     drift_schedule: MemoryDriftSchedule
     recommendations: MemoryRecommendationStore
+    cluster_history: MemoryClusterHistory
     clock: Clock
 
 
@@ -127,5 +129,6 @@ def memory_storage(database: MemoryDatabase) -> MemoryStorage:
         drift=MemoryDriftStore(database),
         drift_schedule=MemoryDriftSchedule(database),
         recommendations=MemoryRecommendationStore(database),
+        cluster_history=MemoryClusterHistory(database),
         clock=database.clock,
     )
