@@ -9,7 +9,7 @@ import pytest
 from core.domain.configurations import ConfigBaseline, ConfigKind
 from core.domain.drift import DetectionMethod, DriftCategory, DriftEvent, DriftFilter, DriftSeverity, DriftStatus
 from core.domain.errors import NotFound
-from core.domain.recommendations import RecommendationFilter
+from core.domain.recommendations import Recommendation, RecommendationFilter
 from core.domain.telemetry import CPU_USAGE
 from tests.support.cluster_rows import HARD_DOCUMENT, NOON, SNAPSHOT, drift_event, recommendation
 from tests.support.storages import Storage, Tenancy, new_tenancy
@@ -172,7 +172,7 @@ async def test_what_was_found(storage: Storage, tenancy: Tenancy, neighbour: Ten
         drift_category=DriftCategory.OTHER_DRIFT,
         created_at=LATER,
     )
-    again = [(msgspec.structs.replace(first, last_seen_at=LATER), recommendation("first", "another")), (changed, None)]
+    again = [(msgspec.structs.replace(first, last_seen_at=LATER), proposed), (changed, None)]
     assert await storage.drift.save_found(tenancy.id, "prod", again, now=LATER) == (0, 1)
     assert await storage.drift.get(tenancy.id, "first") == msgspec.structs.replace(
         first, last_seen_at=LATER, updated_at=LATER
@@ -217,6 +217,38 @@ async def test_what_is_left_alone(storage: Storage, tenancy: Tenancy, neighbour:
         }
         assert await listed(neighbour) == [theirs]
     assert await storage.recommendations.list(tenancy.id, RecommendationFilter(), limit=9, before=None) == []
+
+
+async def test_what_is_proposed_keeps_up(storage: Storage, other_storage: Storage, tenancy: Tenancy) -> None:
+    """Drift that goes on is given a recommendation, or another one; not where somebody has decided, or wrote it."""
+    event = drift_event("lasting")
+    store = other_storage.recommendations
+
+    async def found(*proposed: Recommendation | None) -> None:
+        for one in proposed:
+            await storage.drift.save_found(tenancy.id, "prod", [(event, one)], now=LATER)
+
+    first = recommendation("lasting", "rec")
+    await found(None, first, None)
+    assert await store.get(tenancy.id, "rec") == first
+    second = msgspec.structs.replace(
+        first,
+        recommendation_type="scale_workload",
+        recommendation_json=HARD_DOCUMENT,
+        estimated_savings_usd=None,
+        created_at=LATER,
+        updated_at=LATER,
+    )
+    await found(second, msgspec.structs.replace(second, updated_at=LATER + TICK))
+    renewed = msgspec.structs.replace(second, created_at=first.created_at)
+    assert await store.get(tenancy.id, "rec") == renewed, "and nothing is renewed that is as it was"
+    decided = await store.decide(tenancy.id, "rec", approved=True, by="alice", reason=None, now=LATER)
+    await found(first)
+    assert await store.get(tenancy.id, "rec") == decided
+    reported = recommendation("lasting", "theirs", automatic=False)
+    await storage.recommendations.add(tenancy.id, reported)
+    await found(msgspec.structs.replace(second, rec_id="theirs"))
+    assert await store.get(tenancy.id, "theirs") == reported
 
 
 async def test_what_somebody_ignored_stays_ignored(storage: Storage, tenancy: Tenancy) -> None:

@@ -64,7 +64,11 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     directory = tmp_path_factory.mktemp("collection")
     with in_thread(KubernetesApiServer().served()) as cluster:
         kubeconfig = str(cluster.kubeconfig(directory / "kubeconfig"))
-        environment = {**COLLECTING, "SEXTANT_WORKER_KUBECONFIG": kubeconfig}
+        environment = {
+            **COLLECTING,
+            "SEXTANT_WORKER_KUBECONFIG": kubeconfig,
+            "SEXTANT_WORKER_CLUSTER_ID": CLUSTER,
+        }
         if request.param == "postgres":
             with running(directory, environment=environment) as program:
                 yield World(program, cluster)
@@ -122,13 +126,10 @@ def foresees_when_it_is_full(world: World) -> None:
 
 def finds_what_drifted(world: World) -> dict[str, Any]:
     """The leaking workload by its requests, and an image that is not the declared one; returns the former."""
-    [change] = [
-        one
-        for one in world.printed("config", "history", "--workload", "checkout", "--kind", "image")
-        if one["before"] is not None
-    ]
+    history = world.printed("config", "history", "--workload", "checkout", "--kind", "image")
+    change = next(one for one in history if one["before"] is not None)
     with Api(world.program.url) as api:
-        assert [one["service"] for one in api.all("events", metric="config_change")] == ["checkout"]
+        assert {one["service"] for one in api.all("events", metric="config_change")} == {"checkout"}
         api.put(
             "config/baselines",
             {

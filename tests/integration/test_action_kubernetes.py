@@ -18,6 +18,8 @@ from adapters.driven.memory.clock import FakeClock
 from core.domain.actions import (
     Action,
     DeletePodAction,
+    ExpectedBounds,
+    ExpectedContainer,
     PatchHpaAction,
     RestartAction,
     ScaleAction,
@@ -41,6 +43,26 @@ ALL: list[Action] = [MORE, SET, RESTART, DELETE, BOUNDS, SIZE]
 WEB = {"name": "web", "image": "shop/web:1", "resources": {"requests": {"cpu": "2", "memory": "1Gi"}}}
 SIDECAR = {"name": "proxy", "image": "proxy:9", "env": [{"name": "PORT", "value": "8080"}]}
 TEMPLATE = {"metadata": {"labels": {"app": "checkout"}}, "spec": {"containers": [SIDECAR, WEB]}}
+
+
+EXPECTING: dict[type[Action], tuple[Action, Action, Action]] = {
+    SetContainerAction: (
+        msgspec.structs.replace(SIZE, cpu_request="700m", expected=ExpectedContainer(cpu_request="500m")),
+        msgspec.structs.replace(SIZE, cpu_request="700m", expected=ExpectedContainer(cpu_request="2000m")),
+        msgspec.structs.replace(SIZE, cpu_request="2", expected=ExpectedContainer(cpu_request="500m")),
+    ),
+    ScaleAction: (
+        msgspec.structs.replace(SET, expected=2),
+        msgspec.structs.replace(SET, expected=3),
+        msgspec.structs.replace(SET, replicas=3, expected=2),
+    ),
+    PatchHpaAction: (
+        msgspec.structs.replace(BOUNDS, expected=ExpectedBounds(replicas_max=8)),
+        msgspec.structs.replace(BOUNDS, expected=ExpectedBounds(replicas_min=2, replicas_max=10)),
+        PatchHpaAction(namespace="shop", name="checkout", replicas_max=10, expected=ExpectedBounds(replicas_max=8)),
+    ),
+}
+"""Made for what is not there any more, for what is there, and for what is there already."""
 
 
 @pytest.fixture
@@ -286,6 +308,57 @@ async def test_what_the_server_refuses_of_a_container_shows_in_the_preview(
     server.change(*DEPLOYMENT, {"template": {"spec": {"containers": [limited]}}})
     with pytest.raises(ActionError, match="less than or equal to cpu limit of 2"):
         await runner.preview(msgspec.structs.replace(SIZE, cpu_request="3"), an_alert(), {})
+
+
+@pytest.mark.parametrize("action", [RESTART, SIZE])
+async def test_new_pods_must_start(server: KubernetesApiServer, runner: KubernetesRunner, action: Action) -> None:
+    """While old pods serve on and none restarts, nobody else would see that the new ones never came."""
+    server.new_pods_start = False
+    said = r"not rolled out within 0\.5 s: of 3 replicas 1 are new and 3 available, and 3 old ones are left"
+    with pytest.raises(ActionError, match=said) as failure:
+        await run(runner, action, timeout_s=0.5)
+    assert (failure.value.retryable, failure.value.began) == (False, True), "so it is rolled back at once"
+    with pytest.raises(ActionError, match="not rolled out"):
+        await run(runner, action, timeout_s=0.5)  # by a worker that repeats it under its key
+    assert len(server.writes) == 1
+    server.gives_up = True
+    with pytest.raises(ActionError, match="has timed out progressing") as failure:
+        await run(runner, action)
+    assert not failure.value.retryable
+    if action is SIZE:
+        assert (await run(runner, msgspec.structs.replace(SIZE, cpu_request="2"), key="a/rollback-0")).changed
+
+
+async def test_a_rollout_is_waited_for(server: KubernetesApiServer, runner: KubernetesRunner) -> None:
+    """Also before its controller has seen the change, and while the API server has trouble."""
+    server.before_write = lambda: setattr(server, "unseen_reads", 1)
+    server.refusals_of_reads = [RefusedError(503, "ServiceUnavailable", "etcd")]
+    assert (await run(runner, SIZE)).changed
+    assert (server.unseen_reads, server.refusals_of_reads) == (0, [])
+    assert [method for method, _ in server.requests] == ["GET", "PATCH", "GET", "GET", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (SetContainerAction, "cpu request of container web of deployments shop/checkout is 2 now, .* made for 500m"),
+        (ScaleAction, "the number of replicas of deployments shop/checkout is 3 now, .* made for 2"),
+        (PatchHpaAction, "replicas_max of horizontalpodautoscalers shop/checkout is 10 now, .* made for 8"),
+    ],
+)
+async def test_nothing_is_changed_that_is_not_as_expected(
+    server: KubernetesApiServer, runner: KubernetesRunner, action: type[Action], said: str
+) -> None:
+    """Somebody else has changed it since; in other notation it is the same, and what is as wanted needs nothing."""
+    stale, fresh, done = EXPECTING[action]
+    for attempt in (run(runner, stale), runner.preview(stale, an_alert(), {})):
+        with pytest.raises(ActionError, match=said) as failure:
+            await attempt
+        assert (failure.value.retryable, failure.value.began) == (False, False), "so nothing is rolled back"
+    assert server.writes == []
+    assert not (await run(runner, done)).changed
+    assert (await run(runner, fresh)).changed
+    assert not (await run(runner, stale, key="a/2")).changed
 
 
 @pytest.mark.parametrize("action", ALL)

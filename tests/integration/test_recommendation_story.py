@@ -1,6 +1,7 @@
 """A recommendation from being posted to being applied, on a real Temporal, against a double of the Kubernetes API."""
 
 import asyncio
+import copy
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -97,12 +98,13 @@ class Shop:
             "proposed": {"cpu_request": "500m"},
             "verification": {"within": within, "every": "1s", "check": CHECK},
         }
-        spec = RecommendationSpec(
-            cluster_id="prod-eu",
-            drift_id="drift-1",
-            rec_id=rec_id,
-            **{"recommendation_type": "right_size", "recommendation_json": document, **fields},
-        )
+        standard = {
+            "cluster_id": "prod-eu",
+            "drift_id": "drift-1",
+            "recommendation_type": "right_size",
+            "recommendation_json": document,
+        }
+        spec = RecommendationSpec(rec_id=rec_id, **{**standard, **fields})
         await self.service.post(CALLER, spec)
         await self.service.decide(CALLER, rec_id, approved=True, reason=None)
 
@@ -112,6 +114,14 @@ class Shop:
         done, _ = await self._dispatch.round()
         assert done.started == 1
         return applied.remediation.id
+
+    def set(self, *, cpu: str) -> None:
+        """Somebody else sets what the container asks for."""
+        found = self.cluster.get("deployments", "shop", "checkout")
+        assert found is not None
+        template = copy.deepcopy(found["spec"]["template"])
+        template["spec"]["containers"][1]["resources"]["requests"]["cpu"] = cpu
+        self.cluster.change("deployments", "shop", "checkout", {"template": template})
 
     async def changed(self) -> None:
         """Waits until the Deployment is as recommended."""
@@ -200,6 +210,53 @@ async def test_what_does_not_help_is_rolled_back(shop: Shop) -> None:
     assert (message.event, message.rule, message.alerts) == (AlertEvent.REMEDIATION, "recommendation rec-2", ())
     [stored] = shop.world.database.notifications.values()
     assert stored.alert_ids == ()
+
+
+async def test_pods_that_never_start_are_rolled_back(shop: Shop) -> None:
+    """Telemetry of the old pods, which serve on, looks as good as ever; nobody asks for it."""
+    shop.cluster.new_pods_start, shop.cluster.gives_up = False, True
+    await shop.world.sampled(CPU_USAGE, WHERE, (-30, 0.4))
+    await shop.post("rec-4")
+    undone = await shop.ended(await shop.apply("rec-4", dry_run=False))
+    assert undone.state is RemediationState.ROLLED_BACK
+    assert "timed out progressing" in (undone.detail or "")
+    assert (len(shop.cluster.writes), shop.resources) == (2, BEFORE)
+    assert await shop.state("rec-4") is RecommendationState.ROLLED_BACK
+
+
+async def test_what_somebody_has_changed_since_is_left_alone(shop: Shop) -> None:
+    """The recommendation was made for something else; nor is anything rolled back."""
+    shop.set(cpu="3")
+    await shop.post("rec-5")
+    refused = await shop.ended(await shop.apply("rec-5", dry_run=False))
+    assert refused.state is RemediationState.FAILED
+    assert "is 3 now, and this change was made for 2" in (refused.detail or "")
+    assert "nothing had been changed" in (refused.detail or "")
+    assert shop.cluster.writes == []
+
+
+async def test_a_rollback_undoes_its_own_change_alone(shop: Shop) -> None:
+    """Not what somebody has set in its place while it was being verified."""
+    await shop.post("rec-6", within="2s")
+    remediation_id = await shop.apply("rec-6", dry_run=False)
+    await shop.changed()
+    shop.set(cpu="1")
+    stuck = await shop.ended(remediation_id)
+    assert stuck.state is RemediationState.FAILED
+    assert "the rollback stopped" in (stuck.detail or "")
+    assert "is 1 now, and this change was made for 500m" in (stuck.detail or "")
+    assert len(shop.cluster.writes) == 1
+
+
+async def test_a_recommendation_for_another_cluster(shop: Shop) -> None:
+    """Has a Deployment of that name too, which is not this one."""
+    await shop.world.storage.drift.add(1, drift_event("elsewhere", cluster_id="prod-us"))
+    await shop.post("rec-7", cluster_id="prod-us", drift_id="elsewhere")
+    for dry_run in (True, False):
+        refused = await shop.ended(await shop.apply("rec-7", dry_run=dry_run))
+        assert "'prod-us', and this worker changes cluster 'prod-eu'" in (refused.detail or "")
+        assert refused.state is (RemediationState.DRY_RUN if dry_run else RemediationState.REFUSED)
+    assert shop.cluster.requests == []
 
 
 async def test_nodes_are_only_talked_of(shop: Shop) -> None:

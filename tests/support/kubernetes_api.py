@@ -48,6 +48,8 @@ class KubernetesApiServer:
         """What a role must grant for the requests so far, in the same form."""
         self.refusals: list[RefusedError] = []
         """What the next requests are answered with."""
+        self.refusals_of_reads: list[RefusedError] = []
+        """What reads are answered with after the next write."""
         self.before_write: Callable[[], None] | None = None
         """Called once, when the next write has come but was not looked at yet."""
         self.lose_answers = 0
@@ -58,6 +60,14 @@ class KubernetesApiServer:
         """Set by each request."""
         self.requests: list[tuple[str, str]] = []
         """Method and path with query of each."""
+        self.new_pods_start = True
+        """Whether pods of a template that was not running before become ready."""
+        self.gives_up = False
+        """Whether Deployments whose pods do not start are past their deadline."""
+        self.unseen_reads = 0
+        """For how many reads of a Deployment its controller has not looked at it yet."""
+        self._running: dict[tuple[str, str, str], Any] = {}
+        """The template of each Deployment's pods that are ready."""
         self._objects: dict[tuple[str, str, str], Object] = {}
         self._version = 100
 
@@ -72,6 +82,7 @@ class KubernetesApiServer:
                 "namespace": namespace,
                 "uid": f"uid-{self._version}",
                 "resourceVersion": str(self._version),
+                "generation": 1,
                 "creationTimestamp": "2025-12-01T00:00:00Z",
                 "managedFields": [{"manager": "kubectl", "operation": "Update"}],
                 **metadata,
@@ -79,6 +90,7 @@ class KubernetesApiServer:
             "spec": spec,
             "status": {},
         }
+        self._running[plural, namespace, name] = spec.get("template")
 
     def get(self, plural: str, namespace: str, name: str) -> Object | None:
         """The object as it is stored."""
@@ -92,6 +104,7 @@ class KubernetesApiServer:
         """Somebody else changes it."""
         found = self._objects[plural, namespace, name]
         found["spec"] |= spec
+        found["metadata"]["generation"] += 1
         self._version += 1
         found["metadata"]["resourceVersion"] = str(self._version)
 
@@ -158,6 +171,8 @@ class KubernetesApiServer:
             raise self.refusals.pop(0)
         group, plural, namespace, name, subresource = _parsed(request.path)
         verb = request.method.lower()
+        if verb != "get":
+            self.refusals, self.refusals_of_reads = self.refusals_of_reads, []
         right = f"{plural}/{subresource}" if subresource else plural
         self.rights_used.add((verb, right))
         full_name = f'{plural}.{group} "{name}"' if group else f'{plural} "{name}"'
@@ -178,6 +193,8 @@ class KubernetesApiServer:
         dry_run = _dry_run(request)
         match verb:
             case "get":
+                if plural == "deployments" and not subresource:
+                    return {**found, "status": self._status_of(found)}
                 return _scale_of(found) if subresource else found
             case "patch":
                 _check_patch_type(request)
@@ -204,8 +221,34 @@ class KubernetesApiServer:
             self._version += 1
             stored["metadata"]["resourceVersion"] = str(self._version)
             metadata = stored["metadata"]
+            metadata["generation"] += stored["spec"] != found["spec"]
             self._objects[_plural_of(stored), metadata["namespace"], metadata["name"]] = stored
         return _scale_of(stored) if subresource else stored
+
+    def _status_of(self, found: Object) -> Object:
+        """As the controller reports it: numbers that are zero are left out; a rollout adds a pod before it ends one."""
+        metadata = found["metadata"]
+        if self.unseen_reads > 0:
+            self.unseen_reads -= 1
+            return {"observedGeneration": metadata["generation"] - 1}
+        key = ("deployments", metadata["namespace"], metadata["name"])
+        template, wanted = found["spec"].get("template"), found["spec"].get("replicas", 1)
+        if self.new_pods_start:
+            self._running[key] = template
+        is_done = self._running[key] == template
+        numbers = {
+            "observedGeneration": metadata["generation"],
+            "replicas": wanted if is_done else wanted + 1,
+            "updatedReplicas": wanted if is_done else 1,
+            "availableReplicas": wanted,
+        }
+        progressing = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+        if not is_done:
+            progressing["reason"] = "ReplicaSetUpdated"
+        if not is_done and self.gives_up:
+            message = f'ReplicaSet "{metadata["name"]}-6d4b75cb6d" has timed out progressing.'
+            progressing |= {"status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
+        return {**{name: number for name, number in numbers.items() if number}, "conditions": [progressing]}
 
     def _deleted(self, found: Object, full_name: str, options: Object, *, dry_run: bool) -> Object:
         metadata = found["metadata"]

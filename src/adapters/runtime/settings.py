@@ -25,7 +25,7 @@ from adapters.runtime.setting_kinds import (
     TenantNames,
     WebUrl,
 )
-from adapters.runtime.vendors import Vendors, read_vendors
+from adapters.runtime.vendors import EKS_CLUSTER_DEFAULT, EKS_CLUSTER_ID, Vendors, read_vendors
 from core.domain.tenants import OPERATOR_TENANT
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
@@ -232,6 +232,14 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     kubernetes_in_cluster: Annotated[
         bool, Meta(description="Work on the cluster that this worker runs in, as its service account.")
     ] = False
+    cluster_id: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The `cluster_id` of that cluster; recommendations for others are refused. "
+            f"{EKS_CLUSTER_ID} says it too, unless this does.",
+        ),
+    ] = EKS_CLUSTER_DEFAULT
     tenants: Annotated[
         TenantNames,
         Meta(
@@ -310,6 +318,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     server = found.setdefault("server", {})
     if "data_dir" not in server and environ.get("XDG_DATA_HOME"):
         server["data_dir"] = Path(environ["XDG_DATA_HOME"], "sextant")
+    if environ.get(EKS_CLUSTER_ID):
+        found.setdefault("worker", {}).setdefault("cluster_id", environ[EKS_CLUSTER_ID])
     temporal = TemporalSettings(**found.get("temporal", {}))
     if temporal.api_key is not None and not temporal.tls:
         raise SettingsError(["SEXTANT_TEMPORAL_API_KEY would travel in the clear; set SEXTANT_TEMPORAL_TLS=true"])

@@ -46,6 +46,8 @@ class ScaleAction(
     delta: int | None = None
     replicas_min: int = 1
     replicas_max: int = 50
+    expected: int | None = None
+    """How many there are thought to be: with another number nothing is changed."""
 
 
 class RestartAction(
@@ -66,6 +68,13 @@ class DeletePodAction(
     pod: str
 
 
+class ExpectedBounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a HorizontalPodAutoscaler's bounds are thought to be; None: whatever they are."""
+
+    replicas_min: int | None = None
+    replicas_max: int | None = None
+
+
 class PatchHpaAction(
     msgspec.Struct, frozen=True, kw_only=True, tag="kubernetes_patch_hpa", tag_field="type", forbid_unknown_fields=True
 ):
@@ -75,6 +84,18 @@ class PatchHpaAction(
     name: str
     replicas_min: int | None = None
     replicas_max: int | None = None
+    expected: ExpectedBounds | None = None
+    """Where a bound that is to be moved stands elsewhere, nothing is changed."""
+
+
+class ExpectedContainer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a container is thought to be; None: whatever it is."""
+
+    image: str | None = None
+    cpu_request: str | None = None
+    cpu_limit: str | None = None
+    memory_request: str | None = None
+    memory_limit: str | None = None
 
 
 class SetContainerAction(
@@ -100,6 +121,8 @@ class SetContainerAction(
     cpu_limit: str | None = None
     memory_request: str | None = None
     memory_limit: str | None = None
+    expected: ExpectedContainer | None = None
+    """Where something that is to be set is not as this says, nothing is changed."""
 
 
 class CommandAction(
@@ -208,6 +231,10 @@ def _check_container(field: str, action: SetContainerAction) -> None:
     if action.image is not None and not _IMAGE.match(action.image):
         raise InvalidInput(f"{field}.image", f"{action.image[:64]!r} is not an image's name")
     amounts = {name: check_amount(f"{field}.{name}", text) for name, text in given.items()}
+    for name in RESOURCES:
+        expected = getattr(action.expected, name, None)
+        if expected is not None:
+            check_amount(f"{field}.expected.{name}", expected)
     for what in ("cpu", "memory"):
         request, limit = amounts.get(f"{what}_request"), amounts.get(f"{what}_limit")
         if request is not None and limit is not None and request > limit:

@@ -2,12 +2,14 @@
 
 Theory of operation. The well-known types become one step each, whose names are checked to be names that Kubernetes has:
 nothing of the document can act as a template, except in steps of its own, which are written as policies' steps are and
-see the made-up alert's labels. What `current` says becomes the rollback. A change is verified by the workload's own
-telemetry, unless the document has a check of its own. Nobody is asked for approval again: the recommendation was.
+see the made-up alert's labels. What `current` says becomes the rollback, and is what the live object must say before it
+is changed: a recommendation holds for what it was made for; and a rollback undoes its own change, nobody else's. A
+change is verified by the workload's own telemetry, unless the document has a check of its own. Nobody is asked for
+approval again: the recommendation was.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +19,8 @@ from core.domain.actions import (
     TEXT_CHARS_MAX,
     Action,
     AnnotateAction,
+    ExpectedBounds,
+    ExpectedContainer,
     PatchHpaAction,
     ScaleAction,
     SetContainerAction,
@@ -31,23 +35,25 @@ from core.domain.recommended_changes import Place, change_lines, changed_fields
 from core.domain.remediation import ApprovalMode, MetricCheck, RemediationPolicy, Step, Verification
 from core.domain.rules import NAME_CHARS_MAX, AlertRule, Condition
 from core.domain.telemetry import CLUSTER, CPU_USAGE, NAMESPACE, RESTARTS, WORKLOAD
+from core.domain.times import SECOND_US, format_duration, parse_duration
 
 DOCUMENT: Final = "recommendation_json"
 WITHIN: Final = "30m"
-"""Sources report every few minutes, and a rollout takes some."""
+"""Sources report every few minutes."""
 EVERY: Final = "30s"
-SETTLE: Final = "10m"
-"""A pod that crashes does so again within 5 minutes, Kubernetes' longest back-off."""
+CALM_SHARE: Final = 3
+"""Of that time a third must be calm, 10 minutes: a pod that crashes does so again within 5, Kubernetes' longest
+back-off. A third has an increase wherever two new samples, as far apart as they may be, come before the time is up."""
 VERIFIABLE: Final = (RESTARTS, CPU_USAGE)
 """What a change can be verified by, best first."""
 REPLICAS_MAX: Final = 10_000
 
 
 def policy_of(
-    recommendation: Recommendation, target: Target, place: Place, *, dry_run: bool, reported: Collection[str]
+    recommendation: Recommendation, target: Target, place: Place, *, dry_run: bool, reported: Mapping[str, bool]
 ) -> RemediationPolicy:
-    """The policy that applies it; `reported` names the metrics of `VERIFIABLE` of which the workload had samples within
-    the last `patience_us`.
+    """The policy that applies it; `reported` has the metrics of `VERIFIABLE` that the workload reports, and whether so
+    often that there are two new samples within any `patience_us`: an increase has two.
 
     Raises `InvalidInput` where the document does not say what is to be done, or in earnest how it would be verified.
     """
@@ -138,7 +144,7 @@ def _step(kind: str, target: Target, place: Place, *, dry_run: bool) -> Step:
     fields = changed_fields(kind, target)
     if not fields:
         raise InvalidInput(DOCUMENT, f"`proposed` has nothing that {kind!r} changes, and there are no `steps`")
-    action = _action(kind, target.proposed, fields, target, place)
+    action = _action(kind, target.proposed, fields, target, place, expected=target.current)
     if action is not None:
         return Step(name=kind.replace("_", " "), action=action)
     if not dry_run:
@@ -156,30 +162,46 @@ def _rollback(kind: str, target: Target, place: Place) -> tuple[tuple[Step, ...]
         return target.rollback, ()
     fields = changed_fields(kind, target)
     known = [field for field in fields if getattr(target.current, field) is not None]
-    action = _action(kind, target.current, known, target, place) if known else None
+    action = _action(kind, target.current, known, target, place, expected=target.proposed) if known else None
     missing = [field.replace("_", " ") for field in fields if field not in known]
-    return (() if action is None else (Step(name=f"undo {kind.replace('_', ' ')}", action=action),)), missing
+    undo = () if action is None else (Step(name=f"undo {kind.replace('_', ' ')}", action=action),)
+    return undo, missing
 
 
-def _action(kind: str, settings: Settings, fields: Sequence[str], target: Target, place: Place) -> Action | None:
-    """What sets `fields` as `settings` has them; None where nothing here can."""
+def _action(
+    kind: str, settings: Settings, fields: Sequence[str], target: Target, place: Place, *, expected: Settings
+) -> Action | None:
+    """What sets `fields` as `settings` has them, where they are as `expected`; None where nothing here can."""
     values = {field: getattr(settings, field) for field in fields}
+    before = {field: was for field in fields if (was := getattr(expected, field)) is not None}
     match kind:
         case "right_size" | "rollback_config":
             if target.container is not None:
                 check_label(f"{DOCUMENT}.container", target.container)
             namespace, deployment = _names(place)
-            return SetContainerAction(namespace=namespace, deployment=deployment, container=target.container, **values)
+            return SetContainerAction(
+                namespace=namespace,
+                deployment=deployment,
+                container=target.container,
+                expected=ExpectedContainer(**before) if before else None,
+                **values,
+            )
         case "hpa_tune":
             if target.hpa is not None:
                 check_object_name(f"{DOCUMENT}.hpa", target.hpa)
                 place = msgspec.structs.replace(place, workload=target.hpa)
             namespace, name = _names(place)
-            return PatchHpaAction(namespace=namespace, name=name, **values)
+            bounds = ExpectedBounds(**before) if before else None
+            return PatchHpaAction(namespace=namespace, name=name, expected=bounds, **values)
         case "scale_workload":
             namespace, deployment = _names(place)
             return ScaleAction(
-                namespace=namespace, deployment=deployment, replicas_min=0, replicas_max=REPLICAS_MAX, **values
+                namespace=namespace,
+                deployment=deployment,
+                replicas_min=0,
+                replicas_max=REPLICAS_MAX,
+                expected=before.get("replicas"),
+                **values,
             )
         case _:
             return None
@@ -195,7 +217,7 @@ def _names(place: Place) -> tuple[str, str]:
 
 
 def _verification(
-    target: Target, place: Place, *, dry_run: bool, reported: Collection[str]
+    target: Target, place: Place, *, dry_run: bool, reported: Mapping[str, bool]
 ) -> tuple[Verification, str]:
     """What must become true, and that in words."""
     given = target.verification
@@ -203,18 +225,33 @@ def _verification(
         return given, f"{given.check.metric} within {given.within}"
     within, every = (WITHIN, EVERY) if given is None else (given.within, given.every)
     metric = next((name for name in VERIFIABLE if name in reported), None)
-    if metric is None and not dry_run:
-        raise InvalidInput(
-            DOCUMENT,
-            f"{place} reported neither {' nor '.join(VERIFIABLE)} in the last {within}, so applying it could not be "
-            "verified in such a time; give `verification` with a `check`, or a longer `within`",
+    calm_us = parse_duration(within, "within") // CALM_SHARE
+    calm = format_duration(max(calm_us - calm_us % SECOND_US, SECOND_US))
+    trouble = _unverifiable(metric, place, within, calm, often=metric is not None and reported[metric])
+    if trouble is not None and not dry_run:
+        raise InvalidInput(DOCUMENT, trouble)
+    check, words = _default_check(metric or RESTARTS, place, calm)
+    refused = "" if trouble is None else f", but applying it would be refused: {trouble}"
+    return Verification(within=within, every=every, check=check), f"{words} within {within}{refused}"
+
+
+def _unverifiable(metric: str | None, place: Place, within: str, every: str, *, often: bool) -> str | None:
+    """Why no samples of `metric` can be counted on; None where they can."""
+    if metric is None:
+        return (
+            f"{place} reports neither {' nor '.join(VERIFIABLE)}, so applying it could not be verified; give "
+            "`verification` with a `check`, or collect them"
         )
-    check, words = _default_check(metric or RESTARTS, place)
-    unseen = "" if metric is not None else ", which is not reported yet: applying it would be refused"
-    return Verification(within=within, every=every, check=check), f"{words} within {within}{unseen}"
+    if often:
+        return None
+    return (
+        f"{place} does not report {metric} twice in each {within}, so applying it could not be verified in such a "
+        f"time; collect cluster {place.cluster_id} at least every {every}, or give `verification` with a longer "
+        "`within` or a `check`"
+    )
 
 
-def _default_check(metric: str, place: Place) -> tuple[MetricCheck, str]:
+def _default_check(metric: str, place: Place, window: str) -> tuple[MetricCheck, str]:
     """No pod of the workload restarts any more, or at least one still reports its use."""
     present = ((CLUSTER, place.cluster_id), (NAMESPACE, place.namespace), (WORKLOAD, place.workload))
     # Filled in from the made-up alert, so that no value is taken for an operator or a pattern.
@@ -224,12 +261,12 @@ def _default_check(metric: str, place: Place) -> tuple[MetricCheck, str]:
             metric=RESTARTS,
             matchers=matchers,
             aggregation=Aggregation.INCREASE,
-            window=SETTLE,
+            window=window,
             condition=Condition.AT_MOST,
             value=0.0,
         )
-        return check, f"{RESTARTS}: none of its pods has restarted for {SETTLE},"
-    check = MetricCheck(metric=metric, matchers=matchers, window=SETTLE, condition=Condition.AT_LEAST, value=0.0)
+        return check, f"{RESTARTS}: none of its pods has restarted for {window},"
+    check = MetricCheck(metric=metric, matchers=matchers, window=window, condition=Condition.AT_LEAST, value=0.0)
     return check, f"{metric}: its pods still report it,"
 
 

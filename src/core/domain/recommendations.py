@@ -41,7 +41,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     hpa: str | None = None
     """A HorizontalPodAutoscaler's name; None: that of the workload."""
     current: "Settings" = msgspec.field(default_factory=lambda: Settings())
-    """What rolling back restores."""
+    """What it was made for: nothing is changed where the cluster says otherwise, and rolling back restores it."""
     proposed: "Settings" = msgspec.field(default_factory=lambda: Settings())
     steps: tuple[Step, ...] = ()
     """Of one's own, in the words of remediation policies, instead of what the type stands for."""

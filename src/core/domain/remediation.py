@@ -11,6 +11,8 @@ from core.domain.actions import (
     NAME_CHARS_MAX,
     TEXT_CHARS_MAX,
     Action,
+    RestartAction,
+    SetContainerAction,
     WaitAction,
     check_action,
     check_duration,
@@ -32,6 +34,11 @@ SECRETS_MAX: Final = 20
 SIZE_BYTES_MAX: Final = 256 << 10
 """Temporal refuses arguments of 2 MB, and a workflow's holds the policy beside the alert."""
 RETRIES_MAX: Final = 10
+TIMEOUT: Final = "1m"
+ROLLING_OUT: Final = (RestartAction, SetContainerAction)
+"""Done once a Deployment has rolled out."""
+ROLLOUT_TIMEOUT: Final = "15m"
+"""Kubernetes itself calls a rollout stuck after 10 minutes without progress, which is then told."""
 
 
 class Risk(enum.Enum):
@@ -82,9 +89,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     action: Action
     risk: Risk = Risk.MEDIUM
     preconditions: tuple[MetricCheck, ...] = ()
-    timeout: str = "1m"
-    """For each attempt."""
+    timeout: str | None = None
+    """For each attempt; None: as long as such an action takes."""
     retries: int = 2
+
+    @property
+    def timeout_us(self) -> int:
+        """Microseconds; raises `InvalidInput` where `timeout` is no duration."""
+        usual = ROLLOUT_TIMEOUT if isinstance(self.action, ROLLING_OUT) else TIMEOUT
+        return check_duration("timeout", self.timeout or usual)
 
 
 class RemediationPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -267,11 +280,12 @@ def check_secrets(secrets: dict[str, str]) -> None:
 def _check_step(field: str, step: Step) -> None:
     check_text(f"{field}.name", step.name, chars_max=NAME_CHARS_MAX)
     _check_checks(f"{field}.preconditions", step.preconditions)
-    timeout_us = check_duration(f"{field}.timeout", step.timeout)
+    if step.timeout is not None:
+        check_duration(f"{field}.timeout", step.timeout)
     if isinstance(step.action, WaitAction):
         wait = step.action.duration
-        if check_duration(f"{field}.action.duration", wait) > timeout_us:
-            raise InvalidInput(f"{field}.timeout", f"{step.timeout!r} is shorter than the wait of {wait!r}")
+        if check_duration(f"{field}.action.duration", wait) > step.timeout_us:
+            raise InvalidInput(f"{field}.timeout", f"{step.timeout or TIMEOUT!r} is shorter than the wait of {wait!r}")
     if not 0 <= step.retries <= RETRIES_MAX:
         raise InvalidInput(f"{field}.retries", f"must be from 0 to {RETRIES_MAX}")
     check_action(f"{field}.action", step.action)

@@ -4,8 +4,8 @@ Theory of operation. A drift has a key that is the same as long as it is the sam
 open or acknowledged goes on. One that somebody ignored goes on as well, as long as the drift is found without a gap: it
 stays ignored. One that somebody resolved by hand is taken at its word for as long as what they did takes to show. In
 all other cases a new event begins, whose id follows from the cluster, the key and the day it is first found, so that
-two who look at the same time open one event. What could not be looked at is neither there nor gone: for a day its
-events stay as they are.
+two who look at the same time open one event. What would mend it is worked out anew each time. What could not be looked
+at is neither there nor gone: for a day its events stay as they are.
 """
 
 import hashlib
@@ -61,7 +61,8 @@ def identified(
         if found is None:
             continue
         if key in lasting:
-            events.append((_followed(lasting[key], found, now), None))
+            event = _followed(lasting[key], found, now)
+            events.append((event, _recommended(event, found)))
         elif key not in resting:
             event = _opened(found, taken, synthetic=synthetic, now=now)
             events.append((event, _recommended(event, found)))
@@ -141,7 +142,7 @@ def _recommended(event: DriftEvent, found: FoundDrift) -> Recommendation | None:
         state=RecommendationState.PROPOSED,
         automatic=True,
         synthetic=event.synthetic,
-        created_at=event.created_at,
+        created_at=event.updated_at,
         updated_at=event.updated_at,
         decided_at=None,
         decided_by=None,

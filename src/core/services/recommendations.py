@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from core.domain.drift import DriftEvent
-from core.domain.errors import InvalidInput, TooExpensive
+from core.domain.drift import DriftEvent, DriftStatus
+from core.domain.errors import Conflict, InvalidInput, TooExpensive
 from core.domain.recommendation_plan import (
     VERIFIABLE,
     made_up_alert,
@@ -24,7 +24,7 @@ from core.domain.recommendations import (
 from core.domain.recommended_changes import Place, change_lines, place_of
 from core.domain.remediation import RemediationOrder
 from core.domain.tenants import Principal, Scope
-from core.domain.times import TimeRange
+from core.domain.times import DAY_US, TimeRange
 from core.services.cursors import DOCUMENTS_PAGE_MAX, check_page, cut, decode_named_moment, encode_named_moment
 from core.services.recommendation_outcome import OutcomeReading
 from core.services.recording import READ_REMEDIATION, Recorder, actor
@@ -37,6 +37,10 @@ from ports.driven.remediation_store import RemediationStore
 from ports.driving.drifting import Applied, RecommendationDetail, RecommendationPage
 
 REASON_CHARS_MAX: Final = 1_000
+REPORTED_US: Final = DAY_US
+"""What has no samples for so long is not reported any more."""
+PARTS: Final = 6
+"""Of the time in which a change is verified: samples as far apart as they may be are in parts of their own."""
 AUTO_APPROVED: Final = "approved as it was posted"
 
 
@@ -132,7 +136,10 @@ class RecommendationService:
         tenant_id, now = principal.tenant_id, self._recorder.now()
         recommendation = await self._recommendations.get(tenant_id, rec_id)
         target = target_of(recommendation.recommendation_json)
-        place = await self._place(tenant_id, recommendation)
+        event = await self._drift.get(tenant_id, recommendation.drift_id)
+        if not dry_run:
+            _check_lasts(recommendation, event)
+        place = place_of(recommendation, target, event)
         reported = await self._reported(tenant_id, place, patience_us(target))
         policy = policy_of(recommendation, target, place, dry_run=dry_run, reported=reported)
         rule = made_up_rule(recommendation, policy)
@@ -165,25 +172,40 @@ class RecommendationService:
         event = await self._drift.get(tenant_id, recommendation.drift_id)
         return place_of(recommendation, target_of(recommendation.recommendation_json), event)
 
-    async def _reported(self, tenant_id: int, place: Place, within_us: int) -> frozenset[str]:
-        """Which of `VERIFIABLE` the workload has samples of so lately that new ones can be expected within as long."""
-        if place.namespace is None or place.workload is None:
-            return frozenset()
+    async def _reported(self, tenant_id: int, place: Place, within_us: int) -> dict[str, bool]:
+        """Which of `VERIFIABLE` the workload reports, and whether so often that `within_us` from any moment on there
+        are two new samples: there were in both of the last such times."""
         now_us = self._clock.now_us()
-        time_range = TimeRange(max(now_us - within_us, 0), now_us)
+        last, one_before, long = [
+            await self._counted(tenant_id, place, TimeRange(max(start_us, 0), end_us), max(within_us // PARTS, 1))
+            for start_us, end_us in (
+                (now_us - within_us, now_us),
+                (now_us - 2 * within_us, now_us - within_us),
+                (now_us - max(REPORTED_US, 2 * within_us), now_us),
+            )
+        ]
+        return {metric: min(last.get(metric, 0), one_before.get(metric, 0)) > 1 for metric in last | one_before | long}
+
+    async def _counted(self, tenant_id: int, place: Place, time_range: TimeRange, step_us: int) -> dict[str, int]:
+        """Of each of `VERIFIABLE` that the workload has samples of: in how many buckets any pod has."""
+        if place.namespace is None or place.workload is None:
+            return {}
         try:
             found = await self._reading.read(
                 tenant_id,
                 place.cluster_id,
                 VERIFIABLE,
                 time_range,
-                within_us,
+                step_us,
                 namespace=place.namespace,
                 workload=place.workload,
             )
         except (InvalidInput, TooExpensive):
-            return frozenset()
-        return frozenset(series.metric for series in found)
+            return {}
+        counts: dict[str, int] = {}
+        for series in found:
+            counts[series.metric] = max(counts.get(series.metric, 0), len(series.ts_us))
+        return counts
 
 
 def _stored_form(spec: RecommendationSpec, event: DriftEvent, *, by: str, now: datetime) -> Recommendation:
@@ -210,6 +232,15 @@ def _stored_form(spec: RecommendationSpec, event: DriftEvent, *, by: str, now: d
         dry_run=None,
         applied_at=None,
     )
+
+
+def _check_lasts(recommendation: Recommendation, event: DriftEvent) -> None:
+    """Raises `Conflict` where the drift that it would mend is over, as far as Sextant looks after it."""
+    if event.automatic and event.status is DriftStatus.RESOLVED:
+        raise Conflict(
+            f"drift {event.drift_id!r} is resolved ({event.status_note or 'by ' + (event.status_by or 'nobody')}), so "
+            f"{recommendation.rec_id!r} has nothing left to mend; drift that comes back brings a new recommendation"
+        )
 
 
 def _check_reason(reason: str) -> None:

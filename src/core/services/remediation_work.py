@@ -19,6 +19,7 @@ from core.domain.audit import AuditRecord
 from core.domain.blast_radius import Taken, refusal
 from core.domain.errors import InvalidInput, TooExpensive
 from core.domain.remediation import MetricCheck, RemediationOrder, RemediationState, Step
+from core.domain.telemetry import CLUSTER
 from core.domain.times import EPOCH, SECOND_US, parse_duration
 from core.services.escalation import Escalation
 from core.services.metric_checks import check, recovered
@@ -34,14 +35,8 @@ HARMLESS: Final = (WaitAction, AnnotateAction)
 """They change nothing outside, so no limit counts them; a kill switch stops them like the rest."""
 
 
-OF_THE_WORKER: Final = (
-    CommandAction,
-    ScaleAction,
-    RestartAction,
-    DeletePodAction,
-    PatchHpaAction,
-    SetContainerAction,
-)
+OF_THE_CLUSTER: Final = (ScaleAction, RestartAction, DeletePodAction, PatchHpaAction, SetContainerAction)
+OF_THE_WORKER: Final = (CommandAction, *OF_THE_CLUSTER)
 """They use the worker's own machine and cluster, which all tenants share."""
 
 
@@ -61,9 +56,11 @@ class RemediationWorkService:
         clock: Clock,
         *,
         trusted: Collection[str],
+        cluster_id: str,
     ) -> None:
         """`tenants` says how much a tenant may read; `runners` has one for each class of action that can be done;
-        `trusted` names the tenants that may use what belongs to the worker and not to a tenant."""
+        `trusted` names the tenants that may use what belongs to the worker and not to a tenant, such as the cluster
+        that recommendations know as `cluster_id`."""
         self._remediations = remediations
         self._policies = policies
         self._limits = limits
@@ -74,6 +71,7 @@ class RemediationWorkService:
         self._escalation = escalation
         self._clock = clock
         self._trusted = frozenset(trusted)
+        self._cluster_id = cluster_id
 
     async def record(self, order: RemediationOrder, record: AuditRecord) -> None:
         """See `RemediationWork.record`."""
@@ -134,8 +132,9 @@ class RemediationWorkService:
         if order.policy.dry_run:
             outcome = await runner.preview(action, alert, secrets)
         else:
-            timeout_s = parse_duration(step.timeout, "timeout") / SECOND_US
-            outcome = await runner.run(action, alert, secrets, key=key, timeout_s=timeout_s, heartbeat=heartbeat)
+            outcome = await runner.run(
+                action, alert, secrets, key=key, timeout_s=step.timeout_us / SECOND_US, heartbeat=heartbeat
+            )
         return ActionReport(
             summary=outcome.summary, target=target, changed=outcome.changed, details=dict(outcome.details)
         )
@@ -175,10 +174,21 @@ class RemediationWorkService:
         if isinstance(action, OF_THE_WORKER) and order.tenant not in self._trusted:
             reason = f"tenant {order.tenant!r} may neither run commands nor change the cluster here"
             raise ActionError(f"{reason}: SEXTANT_WORKER_TENANTS does not name it", retryable=False)
+        if isinstance(action, OF_THE_CLUSTER) and order.alert_id is None:
+            self._check_cluster(order.alert.labels.get(CLUSTER))
         runner = self._runners.get(type(action))
         if runner is None:
             raise ActionError(f"no worker here can do {type(action).__name__}", retryable=False)
         return runner
+
+    def _check_cluster(self, wanted: str | None) -> None:
+        """Raises `ActionError` where a recommendation is for another cluster than the one that would be changed."""
+        if wanted != self._cluster_id:
+            raise ActionError(
+                f"the recommendation is for cluster {wanted!r}, and this worker changes cluster {self._cluster_id!r}: "
+                "SEXTANT_WORKER_CLUSTER_ID names it",
+                retryable=False,
+            )
 
     def _now(self) -> datetime:
         return EPOCH + timedelta(microseconds=self._clock.now_us())

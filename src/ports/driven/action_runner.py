@@ -12,11 +12,13 @@ from core.domain.alerts import Alert
 class ActionError(Exception):
     """The action was refused or failed."""
 
-    def __init__(self, reason: str, *, retryable: bool) -> None:
+    def __init__(self, reason: str, *, retryable: bool, began: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
         """For a person; without secrets."""
         self.retryable = retryable
+        self.began = began
+        """Whether it may have changed something; False only where it is known that it has not."""
 
 
 class ActionOutcome(msgspec.Struct, frozen=True, kw_only=True):

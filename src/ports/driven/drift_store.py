@@ -45,9 +45,10 @@ class DriftStore(Protocol):
     ) -> tuple[int, int]:
         """What detection found in a cluster, all of it, in one transaction: new events and their recommendations are
         added; known automatic ones (by id) that are not resolved get the new severity, confidence, message, evidence
-        and `last_seen_at`; those of this cluster that are open or acknowledged and not among `found` are resolved.
-        Ignored ones stay ignored, and resolved ones with the id stay as they are. Returns how many were opened and
-        resolved."""
+        and `last_seen_at`, and unless they are ignored their recommendations are added too: one of that id that is
+        automatic and nobody has decided on gets the new type, document and savings where they differ; those of this
+        cluster that are open or acknowledged and not among `found` are resolved. Ignored ones stay ignored, and
+        resolved ones with the id stay as they are. Returns how many were opened and resolved."""
         ...
 
 

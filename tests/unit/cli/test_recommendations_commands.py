@@ -100,8 +100,8 @@ def test_a_dry_run_is_followed_to_its_end(recommended: ServedApi, sextant: Comma
 def test_what_fails_is_status_1(recommended: ServedApi, sextant: Commands) -> None:
     """It needed approval and something to verify it by, and says what became of it."""
     assert "could not be verified" in sextant.refused("recommendations", "apply", REC, "--execute")
-    start_us = SystemClock().now_us() - 10 * MINUTE_US
-    samples = [pod_samples(CPU_USAGE, [0.2] * 10, start_us, workload="checkout", pod="checkout-1")]
+    start_us = SystemClock().now_us() - 60 * MINUTE_US
+    samples = [pod_samples(CPU_USAGE, [0.2] * 60, start_us, workload="checkout", pod="checkout-1")]
     recommended.within(write_pods(cast("Storage", recommended.storage), recommended.tenant.id, samples))
     assert "approve" in sextant.refused("recommendations", "apply", REC, "--execute")
     sextant("recommendations", "approve", REC)

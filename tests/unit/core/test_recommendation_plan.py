@@ -1,6 +1,6 @@
 """How recommendations become remediation policies."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain.action_text import alert_values, plain_text
-from core.domain.actions import Action, AnnotateAction, PatchHpaAction, ScaleAction, SetContainerAction
+from core.domain.actions import (
+    Action,
+    AnnotateAction,
+    ExpectedBounds,
+    ExpectedContainer,
+    PatchHpaAction,
+    ScaleAction,
+    SetContainerAction,
+)
 from core.domain.annotations import render
 from core.domain.definitions import Aggregation
 from core.domain.errors import InvalidInput
@@ -18,14 +26,15 @@ from core.domain.recommendations import target_of
 from core.domain.recommended_changes import change_lines, place_of
 from core.domain.remediation import ApprovalMode, RemediationPolicy
 from core.domain.telemetry import CPU_USAGE, RESTARTS
+from core.domain.times import MINUTE_US
 from tests.support.recommending import AT, drift_event, recommendation
 
-REPORTED = (RESTARTS, CPU_USAGE)
+REPORTED = {RESTARTS: True, CPU_USAGE: True}
 CHECK = {"metric": "queue_depth", "condition": "<", "value": 10}
 
 
 def planned(
-    kind: str, document: dict[str, Any], *, dry_run: bool = False, reported: Collection[str] = REPORTED, **event: Any
+    kind: str, document: dict[str, Any], *, dry_run: bool = False, reported: Mapping[str, bool] = REPORTED, **event: Any
 ) -> RemediationPolicy:
     """The policy of a recommendation about shop/checkout."""
     one = recommendation(recommendation_type=kind, recommendation_json=document)
@@ -51,17 +60,31 @@ def lines(kind: str, document: dict[str, Any]) -> list[str]:
                 "proposed": {"cpu_request": "500m", "cpu_limit": "1", "image": "shop:2", "replicas": 9},
             },
             SetContainerAction(
-                namespace="shop", deployment="checkout", container="web", cpu_request="500m", cpu_limit="1"
+                namespace="shop",
+                deployment="checkout",
+                container="web",
+                cpu_request="500m",
+                cpu_limit="1",
+                expected=ExpectedContainer(cpu_request="2", cpu_limit="4"),
             ),
             SetContainerAction(
-                namespace="shop", deployment="checkout", container="web", cpu_request="2", cpu_limit="4"
+                namespace="shop",
+                deployment="checkout",
+                container="web",
+                cpu_request="2",
+                cpu_limit="4",
+                expected=ExpectedContainer(cpu_request="500m", cpu_limit="1"),
             ),
         ),
         (
             "rollback_config",
             {"workload": "cart", "current": {"image": "cart:7"}, "proposed": {"image": "cart:6"}},
-            SetContainerAction(namespace="shop", deployment="cart", image="cart:6"),
-            SetContainerAction(namespace="shop", deployment="cart", image="cart:7"),
+            SetContainerAction(
+                namespace="shop", deployment="cart", image="cart:6", expected=ExpectedContainer(image="cart:7")
+            ),
+            SetContainerAction(
+                namespace="shop", deployment="cart", image="cart:7", expected=ExpectedContainer(image="cart:6")
+            ),
         ),
         (
             "hpa_tune",
@@ -71,14 +94,18 @@ def lines(kind: str, document: dict[str, Any]) -> list[str]:
                 "current": {"replicas_min": 2, "replicas_max": 4},
                 "proposed": {"replicas_max": 9},
             },
-            PatchHpaAction(namespace="web", name="front", replicas_max=9),
-            PatchHpaAction(namespace="web", name="front", replicas_max=4),
+            PatchHpaAction(namespace="web", name="front", replicas_max=9, expected=ExpectedBounds(replicas_max=4)),
+            PatchHpaAction(namespace="web", name="front", replicas_max=4, expected=ExpectedBounds(replicas_max=9)),
         ),
         (
             "scale_workload",
             {"current": {"replicas": 3}, "proposed": {"replicas": 0}},
-            ScaleAction(namespace="shop", deployment="checkout", replicas=0, replicas_min=0, replicas_max=10_000),
-            ScaleAction(namespace="shop", deployment="checkout", replicas=3, replicas_min=0, replicas_max=10_000),
+            ScaleAction(
+                namespace="shop", deployment="checkout", replicas=0, replicas_min=0, replicas_max=10_000, expected=3
+            ),
+            ScaleAction(
+                namespace="shop", deployment="checkout", replicas=3, replicas_min=0, replicas_max=10_000, expected=0
+            ),
         ),
     ],
 )
@@ -92,6 +119,9 @@ def test_each_type_is_one_step_and_its_undoing(
     assert (policy.name, policy.dry_run, policy.approval) == (f"recommendation {kind}", False, ApprovalMode.NONE)
     assert not policy.needs_approval
     assert planned(kind, document, dry_run=True).dry_run
+    rolls_out = isinstance(action, SetContainerAction)
+    for step in (*policy.steps, *policy.rollback):
+        assert step.timeout_us == (15 if rolls_out else 1) * MINUTE_US, "as long as a rollout takes"
 
 
 def test_changes_are_told_from_what_to_what() -> None:
@@ -116,7 +146,9 @@ def test_what_cannot_be_undone_is_said() -> None:
     document = {"current": {"cpu_request": "2"}, "proposed": {"cpu_request": "1", "memory_request": "1Gi"}}
     policy = planned("right_size", document)
     assert [step.action for step in policy.rollback] == [
-        SetContainerAction(namespace="shop", deployment="checkout", cpu_request="2")
+        SetContainerAction(
+            namespace="shop", deployment="checkout", cpu_request="2", expected=ExpectedContainer(cpu_request="1")
+        )
     ]
     assert "No rollback of memory request" in policy.description
     without = planned("right_size", {"proposed": {"cpu_request": "1"}})
@@ -134,22 +166,33 @@ def test_it_is_verified_by_what_the_workload_reports() -> None:
         "namespace={{ labels.namespace }}",
         "workload={{ labels.workload }}",
     )
-    other = planned("scale_workload", {"proposed": {"replicas": 2}}, reported=[CPU_USAGE]).verification
+    other = planned("scale_workload", {"proposed": {"replicas": 2}}, reported={CPU_USAGE: True}).verification
     assert other.check is not None
     assert (other.check.metric, other.within) == (CPU_USAGE, "30m")
     hasty = planned("scale_workload", {"proposed": {"replicas": 2}, "verification": {"within": "5m"}}).verification
-    assert (hasty.within, hasty.check is not None) == ("5m", True)
+    assert hasty.check is not None
+    assert (hasty.within, check.window, hasty.check.window) == ("5m", "10m", "100s"), "so that there is time to look"
 
 
 def test_what_could_not_be_verified_is_not_applied() -> None:
     """A dry run says so; a check of the document's own is as good."""
     document = {"proposed": {"replicas": 2}}
     with pytest.raises(InvalidInput, match="so applying it could not be"):
-        planned("scale_workload", document, reported=[])
-    assert "would be refused" in planned("scale_workload", document, reported=[], dry_run=True).description
-    own = planned("scale_workload", {**document, "verification": {"check": CHECK}}, reported=[])
+        planned("scale_workload", document, reported={})
+    assert "would be refused" in planned("scale_workload", document, reported={}, dry_run=True).description
+    own = planned("scale_workload", {**document, "verification": {"check": CHECK}}, reported={})
     assert own.verification.check is not None
     assert own.verification.check.metric == "queue_depth"
+
+
+@pytest.mark.parametrize("reported", [{RESTARTS: False, CPU_USAGE: True}, {CPU_USAGE: False}])
+def test_what_is_reported_too_seldom_is_not_applied(reported: dict[str, bool]) -> None:
+    """Nothing lesser stands in for restarts where there are any; what to do is said."""
+    document = {"proposed": {"replicas": 2}}
+    with pytest.raises(InvalidInput, match=r"twice in each 30m.*collect cluster prod-eu at least every 10m") as refused:
+        planned("scale_workload", document, reported=reported)
+    assert next(iter(reported)) in refused.value.reason
+    assert "every 10m" in planned("scale_workload", document, reported=reported, dry_run=True).description
 
 
 def test_nodes_are_not_ours_to_scale() -> None:
@@ -172,6 +215,7 @@ def test_nodes_are_not_ours_to_scale() -> None:
         ("buy_more", {}, "nothing that 'buy_more' changes"),
         ("right_size", {"proposed": {"cpu_request": "lots"}}, "quantity"),
         ("right_size", {"proposed": {"cpu_request": "-1"}}, "below 0"),
+        ("right_size", {"current": {"cpu_request": "some"}, "proposed": {"cpu_request": "1"}}, "quantity"),
         ("right_size", {"proposed": {"cpu_request": "2", "cpu_limit": "1"}}, "not be above cpu_limit"),
         ("right_size", {"container": "{{ rule }}", "proposed": {"cpu_request": "2"}}, "RFC 1123"),
         ("right_size", {"namespace": "{{ labels.env }}", "proposed": {"cpu_request": "2"}}, "RFC 1123"),

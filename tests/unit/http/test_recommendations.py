@@ -1,6 +1,7 @@
 """Recommendation routes: reported once, decided on, and applied by a remediation, first as a dry run."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -121,7 +122,10 @@ async def test_applying_is_a_dry_run_unless_told(drifted: httpx.AsyncClient) -> 
     unverifiable = await drifted.post(f"{PATH}/r-1/apply", json={"dry_run": False})
     assert problem_of(unverifiable, 400)["field"] == "recommendation_json"
     labels = {"cluster_id": "prod", "namespace": "shop", "workload": "checkout", "pod": "checkout-1"}
-    await drifted.post("/ingest", json={"name": "pod_cpu_usage_cores", "value": 0.9, "labels": labels})
+    cpu = {"name": "pod_cpu_usage_cores", "value": 0.9, "labels": labels}
+    now = datetime.now(UTC)
+    every = [{**cpu, "timestamp": (now - timedelta(minutes=ago)).isoformat()} for ago in range(1, 60, 10)]
+    await drifted.post("/ingest/batch", json={"metrics": every})
     problem_of(await drifted.post(f"{PATH}/r-1/apply", json={"dry_run": False}), 409)
     dry = await drifted.post(f"{PATH}/r-1/apply")
     assert dry.status_code == 202, dry.text

@@ -14,7 +14,7 @@ from core.domain.actions import (
 )
 from core.domain.audit import AuditKind, AuditRecord, first_break
 from core.domain.remediation import Step
-from core.domain.times import MINUTE_US
+from core.domain.times import HOUR_US, MINUTE_US
 from ports.driven.action_runner import ActionError
 from tests.support.remediation import order, policy, step
 from tests.unit.remediation_work.world import World
@@ -88,6 +88,30 @@ async def test_the_worker_is_not_every_tenants(world: World, action: Action) -> 
             await world.work.act(mode, asked, "key/1", lambda: None)
     assert (world.runner.ran, world.runner.previewed) == ([], [])
     assert (await world.work.reserve(order(), asked, "key/2", rollback=False)).holds
+
+
+@pytest.mark.parametrize("cluster_id", ["prod-eu", "prod-us", None])
+async def test_a_recommendation_is_applied_to_its_own_cluster(world: World, cluster_id: str | None) -> None:
+    """To no other, in a dry run neither; an alert's remediation works on the worker's, whatever its labels say."""
+    action = RestartAction(namespace="shop", deployment="web")
+    world.runners[RestartAction] = world.runner
+    asked = Step(name="asked", action=action)
+    labels = {"host": "a"} if cluster_id is None else {"host": "a", "cluster_id": cluster_id}
+    alerts = msgspec.structs.replace(order(), alert=msgspec.structs.replace(order().alert, labels=labels))
+    assert (await world.work.reserve(alerts, asked, "key/1", rollback=False)).holds
+    applying = msgspec.structs.replace(alerts, alert=msgspec.structs.replace(alerts.alert, id=0))
+    world.clock.advance(HOUR_US)
+    verdict = await world.work.reserve(applying, asked, "key/2", rollback=False)
+    assert verdict.holds is (cluster_id == "prod-eu"), verdict.reason
+    if verdict.holds:
+        return
+    for said in (repr(cluster_id), "'prod-eu'", "SEXTANT_WORKER_CLUSTER_ID"):
+        assert said in verdict.reason
+    for mode in (applying, msgspec.structs.replace(applying, policy=policy(dry_run=True))):
+        with pytest.raises(ActionError, match="SEXTANT_WORKER_CLUSTER_ID"):
+            await world.work.act(mode, asked, "key/2", lambda: None)
+    assert (world.runner.ran, world.runner.previewed) == ([], [])
+    assert (await world.work.reserve(applying, RESTART, "key/3", rollback=False)).holds, "no action on the cluster"
 
 
 async def test_an_action_that_nobody_can_take_is_refused(world: World) -> None:

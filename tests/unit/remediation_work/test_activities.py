@@ -22,6 +22,7 @@ from tests.support.remediation import RememberedWork, order, step
         (NotFound("tenant", "7"), 1, "NotFound", False),
         (ActionError("answered 500", retryable=True), 1, "ActionError", True),
         (ActionError("answered 404", retryable=False), 1, "ActionError", False),
+        (ActionError("not as expected", retryable=False, began=False), 1, "Unavailable", False),
         (KeyError("host"), BUG_ATTEMPTS_MAX - 1, "KeyError", True),
         (KeyError("host"), BUG_ATTEMPTS_MAX, "KeyError", False),
     ],

@@ -100,6 +100,7 @@ class World:
             Escalation(self.channels, MemoryNotificationStore(self.database), self.secrets, self.clock, public_url),
             self.clock,
             trusted=("default",),
+            cluster_id="prod-eu",
         )
 
     async def opened(self) -> "World":

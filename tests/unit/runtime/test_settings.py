@@ -223,6 +223,20 @@ def test_the_data_directory_follows_the_environment(tmp_path: Path) -> None:
     assert chosen.server.data_dir == Path.home() / "here"
 
 
+@pytest.mark.parametrize(
+    ("environ", "cluster_id"),
+    [
+        ({}, "default"),
+        ({"EKS_CLUSTER_ID": "shop"}, "shop"),
+        ({"EKS_CLUSTER_ID": "shop", "SEXTANT_WORKER_CLUSTER_ID": "web"}, "web"),
+        ({"EKS_CLUSTER_ID": "", "SEXTANT_WORKER_CLUSTER_ID": ""}, "default"),
+    ],
+)
+def test_the_cluster_that_is_changed_is_the_one_that_is_watched(environ: dict[str, str], cluster_id: str) -> None:
+    """Unless the worker's own setting says otherwise."""
+    assert load_settings(environ).worker.cluster_id == cluster_id
+
+
 def test_every_setting_says_what_it_means() -> None:
     """One sentence, and a variable named after its section and field."""
     for setting in SETTINGS:

@@ -84,7 +84,8 @@ def test_a_known_one_goes_on(status: DriftStatus) -> None:
         "more",
         NOON + 13 * HOUR,
     )
-    assert recommendation is None
+    assert recommendation is not None, "what would mend it is worked out anew"
+    assert (recommendation.rec_id, recommendation.created_at) == (f"{known.drift_id}-fix", NOON + 13 * HOUR)
 
 
 def test_ignored_for_as_long_as_it_lasts() -> None:

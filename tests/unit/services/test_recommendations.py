@@ -15,12 +15,14 @@ from adapters.driven.memory.recommendations import MemoryRecommendationStore
 from adapters.driven.memory.remediations import MemoryRemediationOutbox, MemoryRemediationStore
 from adapters.driven.memory.storage import memory_storage
 from core.domain.capacity import CapacitySnapshot, NodeType, Resources
+from core.domain.drift import DriftStatus
 from core.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from core.domain.recommendations import Outcome, RecommendationFilter, RecommendationSpec, RecommendationState
 from core.domain.remediation import RemediationState
 from core.domain.telemetry import CPU_REQUEST, CPU_USAGE, MEMORY_REQUEST, MEMORY_USAGE, RESTARTS
 from core.domain.tenants import Principal, Scope
 from core.domain.times import EPOCH, HOUR_US, MINUTE_US
+from core.services.metric_checks import check
 from core.services.policies import Policies
 from core.services.recommendations import RecommendationService
 from core.services.telemetry_reading import TelemetryReading
@@ -219,11 +221,11 @@ async def test_applying_needs_approval_and_telemetry(world: World) -> None:
     rec_id = await world.post()
     with pytest.raises(InvalidInput, match="so applying it could not be"):
         await world.service.apply(CALLER, rec_id, dry_run=False)
-    await world.told(RESTARTS, 0.0, 0.0, ago_us=HOUR_US)
-    with pytest.raises(InvalidInput, match="in the last 30m"):
-        await world.service.apply(CALLER, rec_id, dry_run=False)
-    await world.told(RESTARTS, 0.0, 0.0, ago_us=5 * MINUTE_US)
-    with pytest.raises(Conflict):
+    for minutes in (55, 40, 25, 10):
+        with pytest.raises(InvalidInput, match="so applying it could not be"):
+            await world.service.apply(CALLER, rec_id, dry_run=False)
+        await world.told(RESTARTS, 0.0, ago_us=minutes * MINUTE_US)
+    with pytest.raises(Conflict, match="not approved"):
         await world.service.apply(CALLER, rec_id, dry_run=False)
     await world.service.decide(CALLER, rec_id, approved=True, reason=None)
     applied = await world.service.apply(CALLER, rec_id, dry_run=False)
@@ -235,6 +237,61 @@ async def test_applying_needs_approval_and_telemetry(world: World) -> None:
     await world.ended(again.remediation.id, RemediationState.SUCCEEDED)
     with pytest.raises(Conflict):
         await world.service.apply(CALLER, rec_id, dry_run=False)
+
+
+@pytest.mark.parametrize("ago_us", [50 * MINUTE_US, 25 * MINUTE_US, 10 * MINUTE_US])
+async def test_what_is_collected_every_hour_verifies_nothing_in_half_an_hour(world: World, ago_us: int) -> None:
+    """Wherever in the hour one asks, and although cpu is there more often; a longer patience will do."""
+    every = {"verification": {"within": "6h"}}
+    await world.post("patient", recommendation_json={**RIGHT_SIZE, **every})
+    await world.told(CPU_USAGE, *[0.1] * 60, ago_us=HOUR_US)
+    for hours in range(12):
+        await world.told(RESTARTS, 0.0, ago_us=ago_us + hours * HOUR_US)
+    rec_id = await world.post()
+    with pytest.raises(InvalidInput, match=f"does not report {RESTARTS} twice in each 30m.*every 10m"):
+        await world.service.apply(CALLER, rec_id, dry_run=False)
+    with pytest.raises(Conflict, match="not approved"):
+        await world.service.apply(CALLER, "patient", dry_run=False)
+
+
+@pytest.mark.parametrize(("every", "within"), [(1, 30), (10, 30), (14, 30), (55, 120)])
+async def test_what_is_reported_often_enough_verifies_in_time(world: World, every: int, within: int) -> None:
+    """New pods are known to be calm before the time is up, though nothing is known of them to begin with."""
+    for ago in range(3, 2 * within, every):
+        await world.told(RESTARTS, 7.0, ago_us=ago * MINUTE_US)
+    rec_id = await world.post(recommendation_json={**RIGHT_SIZE, "verification": {"within": f"{within}m"}})
+    await world.service.decide(CALLER, rec_id, approved=True, reason=None)
+    policy = (await world.service.apply(CALLER, rec_id, dry_run=False)).policy
+    [order] = await MemoryRemediationOutbox(world.tables).claim(now=world.tables.now(), lease_s=1.0, limit=9)
+    since_us, held_after = world.clock.now_us(), []
+    assert policy.verification.check is not None
+    for minute in range(1, within + 1):
+        world.clock.advance(MINUTE_US)
+        if (minute + 3) % every == 0:
+            await world.told(RESTARTS, 0.0, pod="checkout-2", ago_us=1)
+        async with world.storage.reader.snapshot(TENANT_ID, LIMITS) as snapshot:
+            now_us = world.clock.now_us()
+            asked = policy.verification.check
+            verdict = await check(snapshot, asked, order.alert, now_us=now_us, since_us=since_us)
+        held_after += [minute] if verdict.holds else []
+    assert held_after
+    assert min(held_after) >= within / 3, "a pod that crashes has time to do so"
+
+
+async def test_drift_that_is_over_needs_no_mending(world: World) -> None:
+    """What was proposed for it is not done any more, but may be looked at; what others report is theirs to judge."""
+    check = {"metric": "m", "condition": ">", "value": 0}
+    document = {**RIGHT_SIZE, "verification": {"check": check}}
+    await world.drift.add(TENANT_ID, drift_event("found", automatic=True))
+    for rec_id, drift_id in (("ours", "found"), ("theirs", "drift-1")):
+        await world.post(rec_id, drift_id=drift_id, recommendation_json=document)
+        await world.service.decide(CALLER, rec_id, approved=True, reason=None)
+        now = world.tables.now()
+        await world.drift.set_status(TENANT_ID, drift_id, DriftStatus.RESOLVED, by="key:5", note="gone", now=now)
+    with pytest.raises(Conflict, match=r"drift 'found' is resolved \(gone\), so 'ours' has nothing left to mend"):
+        await world.service.apply(CALLER, "ours", dry_run=False)
+    assert (await world.service.apply(CALLER, "ours", dry_run=True)).remediation.dry_run
+    assert not (await world.service.apply(CALLER, "theirs", dry_run=False)).remediation.dry_run
 
 
 async def applied(world: World, **fields: Any) -> None:

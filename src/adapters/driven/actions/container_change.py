@@ -29,8 +29,9 @@ def find_container(resource: Resource, name: str | None, containers: Sequence[Co
     raise ActionError(f"{resource} does not have just one container, so name one; it has {names}", retryable=False)
 
 
-def field_changes(container: Container, action: SetContainerAction) -> list[FieldChange]:
-    """What differs from what is wanted; 0.5 and 500m do not."""
+def field_changes(container: Container, action: SetContainerAction, what: str) -> list[FieldChange]:
+    """What of `what` differs from what is wanted; 0.5 and 500m do not. Raises `ActionError` where that is not as
+    expected."""
     changes: list[FieldChange] = []
     if action.image is not None and action.image != container.image:
         changes.append(("image", container.image or None, action.image))
@@ -41,7 +42,17 @@ def field_changes(container: Container, action: SetContainerAction) -> list[Fiel
         before = amounts.get(kind)
         if wanted is not None and not _is_same(before, wanted):
             changes.append((field, before, wanted))
+    for field, before, _ in changes:
+        expected = getattr(action.expected, field, None)
+        if expected is not None and not _is_same(before, expected):
+            raise unexpected(f"{field.replace('_', ' ')} of {what}", before or "none", expected)
     return changes
+
+
+def unexpected(what: str, now: object, expected: object) -> ActionError:
+    """Why nothing is changed: somebody else has, since this was thought of."""
+    reason = f"{what} is {now} now, and this change was made for {expected}: nothing was changed"
+    return ActionError(shown(reason, chars_max=NAMES_CHARS_MAX), retryable=False, began=False)
 
 
 def container_patch(name: str, changes: Sequence[FieldChange]) -> dict[str, Any]:

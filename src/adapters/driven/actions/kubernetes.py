@@ -5,14 +5,19 @@ that was read: a patch holds its resourceVersion, a deletion its uid. So a chang
 conflict and the action is repeated on what is there then. What would happen twice if it was repeated, a delta or a
 restart, leaves its key on the object in the same request; whoever repeats it finds the key and changes nothing.
 
+What rolls a Deployment out is done once the rollout is: until then nobody knows whether the new pods start at all.
+
 A preview sends the same request with ``dryRun=All``: the API server checks it, and our rights, and changes nothing.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Final
 
 from adapters.driven.actions.kubernetes_api import Connect, KubernetesApi
 from adapters.driven.actions.kubernetes_change import Change, change_of, target_of
+from adapters.driven.actions.rollout import rolled_out
 from adapters.driven.actions.running import beating, limited
 from adapters.driven.actions.shown import target_name
 from core.domain.action_text import alert_values, target_values
@@ -57,10 +62,15 @@ class KubernetesRunner:
         timeout_s: float,
         heartbeat: Callable[[], None],
     ) -> ActionOutcome:
-        """Makes the change, if it was not made under this key before."""
-        async with beating(heartbeat), limited(timeout_s), self._connect() as api:
-            change = await self._change(api, action, alert, key)
-            await change.send(api, dry_run=False)
+        """Makes the change, if it was not made under this key before, and sees it rolled out."""
+        ends_at = asyncio.get_running_loop().time() + timeout_s
+        async with beating(heartbeat), AsyncExitStack() as opened:
+            async with limited(timeout_s):
+                api = await opened.enter_async_context(self._connect())
+                change = await self._change(api, action, alert, key)
+                await change.send(api, dry_run=False)
+            if change.rolls_out and (change.needed or change.repeated):
+                await rolled_out(api, change.resource, ends_at=ends_at, timeout_s=timeout_s)
         return ActionOutcome(summary=change.summary, changed=change.needed or change.repeated, details=change.details)
 
     async def _change(self, api: KubernetesApi, action: Action, alert: Alert, key: str) -> Change:

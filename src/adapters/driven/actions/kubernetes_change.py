@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.driven.actions.container_change import container_patch, field_changes, find_container
+from adapters.driven.actions.container_change import container_patch, field_changes, find_container, unexpected
 from adapters.driven.actions.kubernetes_api import MERGE_PATCH, STRATEGIC_PATCH, KubernetesApi, NotThere, Resource
 from adapters.driven.actions.kubernetes_objects import Deployment, Hpa, Metadata, Pod, Scale
 from adapters.driven.actions.running import refusing
@@ -38,6 +38,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     delete_uid: str | None = None
     repeated: bool = False
     """It was made already, under the same key."""
+    rolls_out: bool = False
+    """It is of a Deployment's template."""
 
     @property
     def needed(self) -> bool:
@@ -140,6 +142,8 @@ def _scale(resource: Resource, action: ScaleAction, found: Deployment | Scale, m
         after = max(before, bounded) if action.delta > 0 else min(before, bounded)
     if after == before:
         return Change(resource=resource, summary=f"{what} are {before} already", details=_steps(before, before))
+    if action.expected not in (None, before):
+        raise unexpected(f"the number of {what}", before, action.expected)
     marks = {} if resource.subresource else {"annotations": found.metadata.with_key(mark)}
     return Change(
         resource=resource,
@@ -151,7 +155,7 @@ def _scale(resource: Resource, action: ScaleAction, found: Deployment | Scale, m
 
 def _restart(resource: Resource, found: Deployment, mark: str, now_us: int) -> Change:
     if mark in found.metadata.keys:
-        return _made_before(resource, f"{resource} was restarted by an earlier attempt")
+        return _made_before(resource, f"{resource} was restarted by an earlier attempt", rolls_out=True)
     if found.spec.paused:
         raise ActionError(f"{resource} is paused, so it cannot be restarted; resume it first", retryable=False)
     now = format_time(now_us - now_us % SECOND_US)
@@ -161,6 +165,7 @@ def _restart(resource: Resource, found: Deployment, mark: str, now_us: int) -> C
         summary=f"a rollout restart of {resource}",
         details={"template annotation": f"{RESTARTED_ANNOTATION}: {now}"},
         patch=_patch(found.metadata, {"spec": {"template": template}}, {"annotations": found.metadata.with_key(mark)}),
+        rolls_out=True,
     )
 
 
@@ -191,6 +196,10 @@ def _patch_hpa(resource: Resource, action: PatchHpaAction, found: Hpa) -> Change
     before, after = f"{low} to {high}", f"{new_low} to {new_high}"
     if before == after:
         return Change(resource=resource, summary=f"bounds of {resource} are {before} already", details={})
+    for field, now, wanted in (("replicas_min", low, new_low), ("replicas_max", high, new_high)):
+        expected = getattr(action.expected, field, None)
+        if now != wanted and expected not in (None, now):
+            raise unexpected(f"{field} of {resource}", now, expected)
     spec = {"minReplicas": new_low, "maxReplicas": new_high}
     return Change(
         resource=resource,
@@ -208,8 +217,8 @@ def _set_container(
     container = find_container(resource, name, found.spec.template.spec.containers)
     what = f"container {container.name} of {resource}"
     if mark in found.metadata.keys:
-        return _made_before(resource, f"{what} was set by an earlier attempt")
-    changes = field_changes(container, action)
+        return _made_before(resource, f"{what} was set by an earlier attempt", rolls_out=True)
+    changes = field_changes(container, action, what)
     if not changes:
         return Change(resource=resource, summary=f"{what} is as wanted already", details={})
     if found.spec.paused:
@@ -222,11 +231,12 @@ def _set_container(
         details=details,
         patch=_patch(found.metadata, {"spec": spec}, {"annotations": found.metadata.with_key(mark)}),
         patch_type=STRATEGIC_PATCH,
+        rolls_out=True,
     )
 
 
-def _made_before(resource: Resource, summary: str) -> Change:
-    return Change(resource=resource, summary=summary, details={}, repeated=True)
+def _made_before(resource: Resource, summary: str, *, rolls_out: bool = False) -> Change:
+    return Change(resource=resource, summary=summary, details={}, repeated=True, rolls_out=rolls_out)
 
 
 def _patch(found: Metadata, body: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ KEYS_MAX: Final = 8
 class Metadata(msgspec.Struct, rename="camel"):
     uid: str = ""
     resource_version: str = ""
+    generation: int = 0
+    """Grows with each change of the spec."""
     annotations: dict[str, str] | None = None
     creation_timestamp: datetime | None = None
     deletion_timestamp: str | None = None
@@ -53,9 +55,26 @@ class DeploymentSpec(msgspec.Struct):
     template: PodTemplate = msgspec.field(default_factory=PodTemplate)
 
 
+class Condition(msgspec.Struct):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class DeploymentStatus(msgspec.Struct, rename="camel"):
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    """Of the template as it is."""
+    available_replicas: int = 0
+    conditions: list[Condition] = []
+
+
 class Deployment(msgspec.Struct):
     metadata: Metadata
     spec: DeploymentSpec
+    status: DeploymentStatus = msgspec.field(default_factory=DeploymentStatus)
 
 
 class ScaleSpec(msgspec.Struct):

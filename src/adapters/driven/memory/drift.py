@@ -69,12 +69,11 @@ class MemoryDriftStore:
         opened = 0
         for event, recommendation in found:
             known = events.get(event.drift_id)
+            if recommendation is not None and (known is None or _ends(known, cluster_id)):
+                self._propose(tenant_id, recommendation)
             if known is None:
                 events[event.drift_id] = event
                 opened += 1
-                if recommendation is not None:
-                    rows = self._tables.recommendations.setdefault(tenant_id, {})
-                    rows.setdefault(recommendation.rec_id, recommendation_row(recommendation))
             elif _is_found_again(known, cluster_id):
                 events[event.drift_id] = msgspec.structs.replace(
                     known,
@@ -90,6 +89,21 @@ class MemoryDriftStore:
         for event in gone:
             events[event.drift_id] = _standing(event, DriftStatus.RESOLVED, by=SEXTANT, note=NO_LONGER_FOUND, now=now)
         return opened, len(gone)
+
+    def _propose(self, tenant_id: int, recommendation: Recommendation) -> None:
+        """Adds it, or renews the one that nobody has decided on."""
+        rows = self._tables.recommendations.setdefault(tenant_id, {})
+        row = rows.setdefault(recommendation.rec_id, recommendation_row(recommendation))
+        old = row.recommendation
+        renewed = msgspec.structs.replace(
+            old,
+            recommendation_type=recommendation.recommendation_type,
+            recommendation_json=recommendation.recommendation_json,
+            estimated_savings_usd=recommendation.estimated_savings_usd,
+        )
+        is_ours = old.automatic and row.approved is None and old.drift_id == recommendation.drift_id
+        if is_ours and renewed != old:
+            row.recommendation = msgspec.structs.replace(renewed, updated_at=recommendation.updated_at)
 
 
 class MemoryDriftSchedule:
@@ -134,7 +148,7 @@ def _is_found_again(event: DriftEvent, cluster_id: str) -> bool:
 
 
 def _ends(event: DriftEvent, cluster_id: str) -> bool:
-    """Whether it is over where detection in that cluster does not find it."""
+    """Whether it is over where detection in that cluster does not find it, and worth mending where it does."""
     return event.automatic and event.cluster_id == cluster_id and event.status in UNSETTLED
 
 

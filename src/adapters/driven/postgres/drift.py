@@ -11,7 +11,7 @@ from adapters.driven.postgres.database import Database, Role
 from adapters.driven.postgres.documents import document_json
 from adapters.driven.postgres.drift_rows import event_of, event_row
 from adapters.driven.postgres.queries import affected_rows, load_queries
-from adapters.driven.postgres.recommendations import add_recommendations
+from adapters.driven.postgres.recommendations import propose
 from core.domain.drift import SEXTANT, DriftEvent, DriftFilter, DriftStatus
 from core.domain.errors import NotFound
 from core.domain.recommendations import Recommendation
@@ -120,10 +120,11 @@ class PostgresDriftStore:
         seen = [event.drift_id for event, _ in found]
         async with self._database.transaction(Role.WRITER, tenant_id=tenant_id, timeout_s=TIMEOUT_S) as connection:
             await connection.execute(SQL["lock"], tenant_id)
-            await connection.execute(SQL["follow"], tenant_id, cluster_id, rows, now)
+            followed = await connection.fetch(SQL["follow"], tenant_id, cluster_id, rows, now)
             opened = {row["drift_id"] for row in await connection.fetch(SQL["open"], tenant_id, rows)}
-            proposed = [one for event, one in found if one is not None and event.drift_id in opened]
-            await add_recommendations(connection, tenant_id, proposed)
+            lasting = opened | {row["drift_id"] for row in followed if row["status"] != DriftStatus.IGNORED.value}
+            proposed = [one for event, one in found if one is not None and event.drift_id in lasting]
+            await propose(connection, tenant_id, proposed)
             resolved = await connection.execute(
                 SQL["resolve"], tenant_id, cluster_id, seen, SEXTANT, NO_LONGER_FOUND, now
             )

@@ -63,6 +63,7 @@ FROM jsonb_to_recordset($3::jsonb) AS e (
     last_seen_at timestamptz)
 WHERE old.tenant_id = $1 AND old.cluster_id = $2 AND old.drift_id = e.drift_id AND old.automatic
     AND old.status <> 'resolved'
+RETURNING old.drift_id, old.status
 
 -- name: open
 -- New events that detection found; those whose id is known stay as they are.

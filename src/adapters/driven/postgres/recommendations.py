@@ -108,6 +108,14 @@ async def add_recommendations(connection: Connection, tenant_id: int, recommenda
     return len(await connection.fetch(SQL["add"], tenant_id, rows)) if recommendations else 0
 
 
+async def propose(connection: Connection, tenant_id: int, recommendations: Sequence[Recommendation]) -> None:
+    """Adds detection's own, or renews those that nobody has decided on. Part of the caller's transaction."""
+    if recommendations:
+        rows = msgspec.json.encode([recommendation_row(each) for each in recommendations]).decode()
+        await connection.execute(SQL["renew"], tenant_id, rows)
+        await connection.execute(SQL["add"], tenant_id, rows)
+
+
 async def _row(connection: Connection, tenant_id: int, rec_id: str) -> Mapping[str, Any]:
     row: Mapping[str, Any] | None = await connection.fetchrow(SQL["get"], tenant_id, rec_id, _STATES)
     if row is None:

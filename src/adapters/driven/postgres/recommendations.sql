@@ -15,6 +15,19 @@ ORDER BY r.rec_id
 ON CONFLICT (tenant_id, rec_id) DO NOTHING
 RETURNING rec_id
 
+-- name: renew
+-- What detection proposes by now, in place of what it proposed before and nobody has decided on.
+UPDATE sextant.drift_recommendations old
+SET recommendation_type = r.recommendation_type, recommendation_json = r.recommendation_json,
+    estimated_savings_usd = r.estimated_savings_usd, updated_at = r.updated_at
+FROM jsonb_to_recordset($2::jsonb) AS r (
+    rec_id text, drift_id text, recommendation_type text, recommendation_json jsonb,
+    estimated_savings_usd double precision, updated_at timestamptz)
+WHERE old.tenant_id = $1 AND old.rec_id = r.rec_id AND old.drift_id = r.drift_id AND old.automatic
+    AND old.decision IS NULL
+    AND (old.recommendation_type, old.recommendation_json, old.estimated_savings_usd)
+        IS DISTINCT FROM (r.recommendation_type, r.recommendation_json, r.estimated_savings_usd)
+
 -- name: lock
 -- A recommendation, which nobody else decides on or applies before the transaction ends.
 SELECT decision FROM sextant.drift_recommendations WHERE tenant_id = $1 AND rec_id = $2 FOR UPDATE

@@ -126,7 +126,8 @@ def apply(
 
     A dry run needs no approval. With --execute the change is made, within the
     tenant's limits and kill switch, verified on the workload's metrics, and taken
-    back where that fails.
+    back where that fails. Nothing is changed where the cluster is not as the
+    recommendation says it was.
 
     For example:
 

@@ -89,7 +89,7 @@ _DETAIL: Final = {
 _DECIDED: Final = {**_STORED, "decided_at": "2026-01-31T12:10:00Z", "decided_by": "key:7"}
 
 
-def _step(name: str, **settings: str) -> dict[str, Any]:
+def _step(name: str, expected: dict[str, str], **settings: str) -> dict[str, Any]:
     action = {
         "type": "kubernetes_set_container",
         "namespace": "shop",
@@ -98,9 +98,14 @@ def _step(name: str, **settings: str) -> dict[str, Any]:
         "image": None,
         "cpu_limit": None,
         "memory_limit": None,
+        "expected": {"image": None, "cpu_limit": None, "memory_limit": None, **expected},
         **settings,
     }
-    return {"name": name, "action": action, "risk": "medium", "preconditions": [], "timeout": "1m", "retries": 2}
+    return {"name": name, "action": action, "risk": "medium", "preconditions": [], "timeout": None, "retries": 2}
+
+
+_BEFORE: Final = {"cpu_request": "500m", "memory_request": "4Gi"}
+_AFTER: Final = {"cpu_request": "1", "memory_request": "2Gi"}
 
 
 _POLICY: Final = {
@@ -109,7 +114,7 @@ _POLICY: Final = {
     "enabled": True,
     "dry_run": True,
     "preconditions": [],
-    "steps": [_step("right size", cpu_request="1", memory_request="2Gi")],
+    "steps": [_step("right size", _BEFORE, **_AFTER)],
     "approval": "none",
     "approval_above": "low",
     "approval_timeout": "1h",
@@ -132,7 +137,7 @@ _POLICY: Final = {
             "value": 0.0,
         },
     },
-    "rollback": [_step("undo right size", cpu_request="500m", memory_request="4Gi")],
+    "rollback": [_step("undo right size", _AFTER, **_BEFORE)],
     "escalation_channel": None,
 }
 _APPLIED: Final = {

@@ -103,7 +103,8 @@ class RecommendationController(Controller):
     async def apply(self, request: ApiRequest, services: ServicesDependency, rec_id: RecommendationInPath) -> Applied:
         """Starts a remediation of it: by default a dry run, which says what it would change and needs no approval. With
         `dry_run` false it must have been approved; then limits, blast radius, verification and rollback hold as for
-        any remediation, and the remediation's own page tells how it goes. A conflict while another one of it runs."""
+        any remediation, and the remediation's own page tells how it goes. A conflict while another one of it runs,
+        or (unless it is a dry run) where Sextant's own drift event is resolved."""
         wanted = _id(rec_id)
         body = await optional_json_body(request, _apply) or ApplyBody()
         return await services.recommendations.apply(request.user, wanted, dry_run=body.dry_run)

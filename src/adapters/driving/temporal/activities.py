@@ -4,7 +4,8 @@ Errors become Temporal's by one table, `_failure`:
 
     Unavailable                  repeated, with backoff, without end: something of ours is away
     CallerError                  never repeated: it cannot succeed as it is
-    ActionError                  the workflow itself counts attempts at an action; tells it whether another may help
+    ActionError                  the workflow itself counts attempts at an action; tells it whether another may help,
+                                 and (as Unavailable does) where nothing was begun, so that nothing is rolled back
     anything else, our bug       repeated `BUG_ATTEMPTS_MAX` times, in case it passes
     cancelled by a worker's end  repeated, by another worker
 
@@ -129,6 +130,7 @@ def _failure(error: Exception, *, attempt: int) -> ApplicationError:
         case CallerError():
             return ApplicationError(str(error), type=kind, non_retryable=True)
         case ActionError():
-            return ApplicationError(error.reason, type=kind, non_retryable=not error.retryable)
+            told = kind if error.began else UNAVAILABLE
+            return ApplicationError(error.reason, type=told, non_retryable=not error.retryable)
         case _:
             return ApplicationError(f"{kind}: {error}", type=kind, non_retryable=attempt >= BUG_ATTEMPTS_MAX)

@@ -15,7 +15,6 @@ with workflow.unsafe.imports_passed_through():
     from core.domain.actions import AnnotateAction
     from core.domain.audit import AuditKind, AuditRecord
     from core.domain.remediation import MetricCheck, RemediationOrder, RemediationState, Step
-    from core.domain.times import parse_duration
     from ports.driving.remediation_work import ActionReport, Verdict
 
 CALL_TIMEOUT: Final = timedelta(seconds=60)
@@ -97,7 +96,7 @@ class WorkflowCalls:
 
     async def act(self, step: Step, key: str, stopped: Callable[[], bool]) -> ActionReport | ActionFailure:
         """One attempt at the step's action; as soon as `stopped` holds it is asked to break off, and waited for."""
-        timeout = timedelta(microseconds=parse_duration(step.timeout, "timeout"))
+        timeout = timedelta(microseconds=step.timeout_us)
         attempt = workflow.start_activity_method(
             RemediationActivities.act,
             args=[self._order, step, key],
