@@ -295,7 +295,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
             ),
             storage.clock,
             trusted=worker.tenants,
-            cluster_id=worker.cluster_id,
+            cluster_id=worker.cluster_id if worker.has_cluster else None,
         )
         engine = workflow_engine(settings.temporal)
         dispatching = DispatchService(storage.remediation_outbox, engine, storage.clock)

@@ -248,6 +248,11 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
         ),
     ] = (OPERATOR_TENANT,)
 
+    @property
+    def has_cluster(self) -> bool:
+        """Whether this worker can change one."""
+        return self.kubeconfig is not None or self.kubernetes_in_cluster
+
 
 class LogSettings(Section, frozen=True, kw_only=True):
     """Sextant's log, on standard error."""

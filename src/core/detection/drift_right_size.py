@@ -20,7 +20,8 @@ from core.detection.right_sizing import (
 from core.domain.columns import Float64s
 from core.domain.configurations import ConfigChange, ConfigKind
 from core.domain.drift import DetectionMethod, DriftCategory, DriftSeverity, FoundDrift, ProposedRecommendation
-from core.domain.quantities import cpu_quantity, memory_quantity
+from core.domain.errors import InvalidInput
+from core.domain.quantities import cpu_quantity, memory_quantity, parse_quantity
 from core.domain.resource_prices import ResourcePrices
 
 RULES: Final[Mapping[str, SizingRule]] = {"cpu": CPU_RULE, "memory": MEMORY_RULE}
@@ -28,6 +29,8 @@ RESOURCES: Final = tuple(RULES)
 RIGHT_SIZE: Final = "right_size"
 SIZED_KIND: Final = "Deployment"
 """What the recommendation changes."""
+ROUNDED: Final = 0.01
+"""By how much amounts may differ that are written in other units."""
 UNKNOWN: Final = Sizing(request=None, observed=None, proposed=None)
 TEXTS: Final = {"cpu": cores_text, "memory": bytes_text}
 QUANTITIES: Final = {"cpu": cpu_quantity, "memory": memory_quantity}
@@ -162,10 +165,36 @@ def applicable(found: FoundDrift, known: Sequence[ConfigChange]) -> FoundDrift:
     if len(containers) > 1:
         message = f"it has {len(containers)} containers, and what each of them uses is not known"
         return _only_evidence(found, proposed, message)
-    document = {**proposed.recommendation_json, "container": next(iter(containers))}
+    [(container, wants)] = containers.items()
+    current = _as_configured(proposed.recommendation_json["current"], wants)
+    if current is None:
+        return _only_evidence(found, proposed, "its pods ask for something else than its configuration says")
+    document = {**proposed.recommendation_json, "container": container, "current": current}
     return msgspec.structs.replace(
         found, recommendation=msgspec.structs.replace(proposed, recommendation_json=document)
     )
+
+
+def _as_configured(measured: Mapping[str, str], container: object) -> dict[str, str] | None:
+    """These settings of pods as their configuration writes them, without those that it leaves to defaults; None where
+    it says something else: what is added to pods as they start, such as a sidecar, counts with them."""
+    told: dict[str, str] = {}
+    for field, amount in measured.items():
+        resource, side = field.split("_")
+        amounts = container.get(f"{side}s") if isinstance(container, Mapping) else None
+        written = amounts.get(resource) if isinstance(amounts, Mapping) else None
+        if written is None:
+            continue
+        try:
+            amounts_differ = not math.isclose(
+                parse_quantity(field, str(written)), parse_quantity(field, amount), rel_tol=ROUNDED
+            )
+        except InvalidInput:
+            return None
+        if amounts_differ:
+            return None
+        told[field] = str(written)
+    return told
 
 
 def _only_evidence(found: FoundDrift, proposed: ProposedRecommendation, why: str) -> FoundDrift:

@@ -56,11 +56,11 @@ class RemediationWorkService:
         clock: Clock,
         *,
         trusted: Collection[str],
-        cluster_id: str,
+        cluster_id: str | None,
     ) -> None:
         """`tenants` says how much a tenant may read; `runners` has one for each class of action that can be done;
         `trusted` names the tenants that may use what belongs to the worker and not to a tenant, such as the cluster
-        that recommendations know as `cluster_id`."""
+        that recommendations know as `cluster_id` (None: there is none)."""
         self._remediations = remediations
         self._policies = policies
         self._limits = limits
@@ -183,7 +183,7 @@ class RemediationWorkService:
 
     def _check_cluster(self, wanted: str | None) -> None:
         """Raises `ActionError` where a recommendation is for another cluster than the one that would be changed."""
-        if wanted != self._cluster_id:
+        if self._cluster_id is not None and wanted != self._cluster_id:
             raise ActionError(
                 f"the recommendation is for cluster {wanted!r}, and this worker changes cluster {self._cluster_id!r}: "
                 "SEXTANT_WORKER_CLUSTER_ID names it",

@@ -114,6 +114,17 @@ async def test_a_recommendation_is_applied_to_its_own_cluster(world: World, clus
     assert (await world.work.reserve(applying, RESTART, "key/3", rollback=False)).holds, "no action on the cluster"
 
 
+async def test_a_worker_without_a_cluster_says_so_and_not_that_it_has_another() -> None:
+    """The runner does, which knows what is to be set."""
+    world = await World(cluster_id=None).opened()
+    world.runner.refuses = "this worker has no Kubernetes"
+    world.runners[RestartAction] = world.runner
+    applying = msgspec.structs.replace(order(), alert=msgspec.structs.replace(order().alert, id=0))
+    asked = Step(name="asked", action=RestartAction(namespace="shop", deployment="web"))
+    verdict = await world.work.reserve(applying, asked, "key/1", rollback=False)
+    assert (verdict.holds, verdict.reason) == (False, "this worker has no Kubernetes")
+
+
 async def test_an_action_that_nobody_can_take_is_refused(world: World) -> None:
     """Before it is tried, whether its runner refuses it or there is none."""
     cluster = Step(name="restart", action=RestartAction(namespace="shop", deployment="web"))

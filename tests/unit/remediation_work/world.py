@@ -73,7 +73,7 @@ class ScriptedRunner:
 class World:
     """One tenant with its samples, channels and policies."""
 
-    def __init__(self, *, public_url: str | None = PUBLIC_URL) -> None:
+    def __init__(self, *, public_url: str | None = PUBLIC_URL, cluster_id: str | None = "prod-eu") -> None:
         self.clock = FakeClock()
         self.database = MemoryDatabase(self.clock)
         self.storage = memory_storage(self.database)
@@ -100,7 +100,7 @@ class World:
             Escalation(self.channels, MemoryNotificationStore(self.database), self.secrets, self.clock, public_url),
             self.clock,
             trusted=("default",),
-            cluster_id="prod-eu",
+            cluster_id=cluster_id,
         )
 
     async def opened(self) -> "World":

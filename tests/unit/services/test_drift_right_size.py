@@ -58,8 +58,20 @@ async def test_without_a_known_configuration_the_workload_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wants", "current"),
+    [({"requests": {"cpu": "1000m"}}, {"cpu_request": "1000m"}), ({"limits": {"cpu": "1"}}, {}), ({}, {})],
+)
+async def test_what_is_there_now_is_told_as_it_is_configured(wants: dict[str, Any], current: dict[str, str]) -> None:
+    """A request that Kubernetes made of a limit, or of a default, stands in no template."""
+    _, [recommended] = await found_with(resource={"containers": {"app": wants}})
+    assert recommended.recommendation_json["current"] == current
+
+
+@pytest.mark.parametrize(
     ("documents", "why"),
     [
+        ({"resource": {"containers": {"app": {"requests": {"cpu": "900m"}}}}}, "its pods ask for something else"),
+        ({"resource": {"containers": {"app": {"requests": {"cpu": "?"}}}}}, "its pods ask for something else"),
         ({"resource": {"containers": {**APP, "proxy": {}}}}, "it has 2 containers"),
         ({"resource": {"containers": APP}, "runtime": {"kind": "StatefulSet"}}, "it is a StatefulSet"),
     ],

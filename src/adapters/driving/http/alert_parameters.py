@@ -111,6 +111,16 @@ PageLimit = Annotated[
     int,
     QueryParameter(description="How many a page holds at most.", ge=1, le=PAGE_MAX, examples=_example(PAGE_DEFAULT)),
 ]
+DocumentsLimit = Annotated[
+    int,
+    QueryParameter(
+        description="How many a page holds at most; of rows with documents no more than 100 come at once, and "
+        "`next_cursor` leads on.",
+        ge=1,
+        le=PAGE_MAX,
+        examples=_example(PAGE_DEFAULT),
+    ),
+]
 PageCursor = Annotated[
     str | None,
     QueryParameter(

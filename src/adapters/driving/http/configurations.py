@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from litestar import Controller, Response, delete, get, post, put
 
-from adapters.driving.http.alert_parameters import PAGE_DEFAULT, PageCursor, PageLimit
+from adapters.driving.http.alert_parameters import PAGE_DEFAULT, DocumentsLimit, PageCursor
 from adapters.driving.http.cluster_parameters import (
     AtInstant,
     BaselineCluster,
@@ -84,7 +84,7 @@ class ConfigurationController(Controller):
         of_kind: OfConfigKind = None,
         start: ChangedFrom = None,
         end: ChangedBefore = None,
-        limit: PageLimit = PAGE_DEFAULT,
+        limit: DocumentsLimit = PAGE_DEFAULT,
         cursor: PageCursor = None,
     ) -> ConfigPage:
         """Changes, newest first, a page at a time: what was sent, and what collecting from Kubernetes found by itself.
