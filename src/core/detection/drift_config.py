@@ -8,7 +8,15 @@ import msgspec
 
 from core.detection.drift_findings import Subject, found_drift
 from core.domain.config_diff import differences
-from core.domain.configurations import ConfigBaseline, ConfigChange, ConfigKind, Difference, Document, StoredBaseline
+from core.domain.configurations import (
+    MASK,
+    ConfigBaseline,
+    ConfigChange,
+    ConfigKind,
+    Difference,
+    Document,
+    StoredBaseline,
+)
 from core.domain.drift import DetectionMethod, DriftCategory, DriftSeverity, FoundDrift, ProposedRecommendation
 from core.domain.errors import InvalidInput
 from core.domain.quantities import parse_quantity
@@ -43,10 +51,11 @@ def deviations(declared: Document, live: Document | None, kind: ConfigKind) -> t
     """Where `live` (None: removed) is not as `declared`, which is `before`.
 
     Members that `declared` lacks are not compared, at any depth of objects; lists are compared whole, by index. Equal
-    amounts of resources are equal however they are written: ``1000m`` is ``1``.
+    amounts of resources are equal however they are written: ``1000m`` is ``1``. What a mask hides is not compared.
     """
     found = differences(declared, None if live is None else _narrowed(live, declared))
-    return found if kind is not ConfigKind.RESOURCE else tuple(each for each in found if not _is_same_amount(each))
+    is_resource = kind is ConfigKind.RESOURCE
+    return tuple(each for each in found if not (_is_masked(each) or (is_resource and _is_same_amount(each))))
 
 
 def deviated(baseline: StoredBaseline, state: ConfigChange) -> FoundDrift | None:
@@ -127,6 +136,29 @@ def _narrowed(live: Any, declared: Any) -> Any:
     if not (isinstance(live, dict) and isinstance(declared, dict)):
         return live
     return {name: _narrowed(live[name], wanted) for name, wanted in declared.items() if name in live}
+
+
+def _is_masked(difference: Difference) -> bool:
+    """Whether two values are the same but for what is masked in one of them."""
+    sides = (difference.before, difference.after)
+    if not all(isinstance(side, (str, int, float)) for side in sides):
+        return False
+    declared, live = map(str, sides)
+    return _fits(declared, live) or _fits(live, declared)
+
+
+def _fits(masked: str, text: str) -> bool:
+    """Whether `text` is `masked` with a character or more in the place of each mask: what is empty is never masked."""
+    first, *others = masked.split(MASK)
+    if not others or not text.startswith(first):
+        return False
+    end = len(first)
+    for part in others[:-1]:
+        start = text.find(part, end + 1)
+        if start < 0:
+            return False
+        end = start + len(part)
+    return text.endswith(others[-1]) and len(text) - len(others[-1]) > end
 
 
 def _is_same_amount(difference: Difference) -> bool:

@@ -17,6 +17,8 @@ BASELINES_SIZE_BYTES_MAX: Final = 16 << 20
 """Of all of a tenant's baselines together, which are read at once: thousands of workloads."""
 DOCUMENT_DEPTH_MAX: Final = 50
 TEXT_CHARS_MAX: Final = 500
+MASK: Final = "…"
+"""Stands in a text instead of what is secret."""
 
 Document: TypeAlias = dict[str, Any]
 """A JSON object of somebody else's: only compared and shown, so nothing here knows its fields."""

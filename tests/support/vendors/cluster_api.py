@@ -28,8 +28,8 @@ class ClusterApi:
         """API groups."""
         self.forbidden: set[tuple[str, str | None]] = set()
         """Plurals (with the group, as ``pods.metrics.k8s.io``) and namespaces; None: in all namespaces."""
-        self.failing: set[tuple[str, str | None]] = set()
-        """The same, of what the server cannot answer today."""
+        self.failing: dict[tuple[str, str | None], int | bytes] = {}
+        """By the same, what the server answers today instead: a status, or a body."""
         self.page_size_max = 250
         self.expiring = 0
         """How many of the next tokens are too old."""
@@ -90,8 +90,10 @@ class ClusterApi:
         if (full, namespace) in self.forbidden:
             message = f'{full} is forbidden: User "system:serviceaccount:sextant:x" cannot list resource "{plural}"'
             return _status(403, "Forbidden", message)
-        if (full, namespace) in self.failing:
-            return _status(503, "ServiceUnavailable", "the server is overloaded")
+        if (failure := self.failing.get((full, namespace))) is not None:
+            if isinstance(failure, bytes):
+                return web.Response(body=failure, content_type="application/json")
+            return _status(failure, "Fault", "as the test wants it")
         found = [
             each
             for each in self.objects.get((group, plural), [])

@@ -229,28 +229,38 @@ async def test_all_workloads_are_told_where_all_were_listed(world: ClusterWorld,
 
 
 async def test_some_autoscalers_are_not_all(world: ClusterWorld, api: ClusterApi) -> None:
-    """Where one cannot be listed or read, nothing is said of what any workload is scaled by, nor of its replicas."""
+    """Where one cannot be listed or read, nothing is said of what any workload there is scaled by, nor of its
+    replicas; a namespace by itself concerns its own workloads only."""
     api.add("horizontalpodautoscalers", autoscaler("shop", "web", "web", 2, 10), group="autoscaling")
     api.add("deployments", deployment("other", "api"), group="apps")
     api.forbidden = {("horizontalpodautoscalers.autoscaling", "shop")}
-    for namespaces in (("other", "shop"), ()):
+    for namespaces, unknown in ((("other", "shop"), ["web"]), ((), ["web", "api"])):
         gathered = await world.gathered(api, namespaces=namespaces)
         assert [title for title, _ in gathered.discovery.problems if title.startswith("horizontal")]
         for workload in ("web", "api"):
             found = documents(gathered, workload)
-            assert set(found) == {ConfigKind.IMAGE, ConfigKind.RESOURCE, ConfigKind.RUNTIME}
-            assert "replicas" not in found[ConfigKind.RUNTIME]
+            assert (ConfigKind.POLICY not in found) is (workload in unknown)
+            assert ("replicas" not in found[ConfigKind.RUNTIME]) is (workload in unknown)
         api.forbidden = set()
         api.add("horizontalpodautoscalers", {"metadata": {"name": 7}}, group="autoscaling")
 
 
-async def test_autoscalers_that_come_again_change_nothing(world: ClusterWorld, api: ClusterApi) -> None:
-    """While they cannot be listed nothing is said of replicas, so that they are neither gone nor there again."""
-    assert documents(await world.gathered(api), "web")[ConfigKind.RUNTIME]["replicas"]
-    api.failing = {("horizontalpodautoscalers.autoscaling", None)}
+@pytest.mark.parametrize("failure", [503, 408, 520, b'{"items": [', b"<html>"])
+async def test_autoscalers_that_come_again_change_nothing(
+    world: ClusterWorld, api: ClusterApi, failure: int | bytes
+) -> None:
+    """While they cannot be listed nothing is said of replicas, so that they are neither gone nor there again; of
+    namespaces by themselves only where they cannot."""
+    api.add("deployments", deployment("other", "api"), group="apps")
+    listing = "horizontalpodautoscalers.autoscaling"
+    api.failing = {(listing, None): failure, (listing, "shop"): failure}
     gathered = await world.gathered(api)
-    assert set(documents(gathered, "web")) == {ConfigKind.IMAGE, ConfigKind.RESOURCE}
+    assert set(documents(gathered, "web")) == set(documents(gathered, "api")) == {ConfigKind.IMAGE, ConfigKind.RESOURCE}
     assert gathered.discovery.workloads is not None
+    gathered = await world.gathered(api, namespaces=("other", "shop"))
+    assert set(documents(gathered, "web")) == {ConfigKind.IMAGE, ConfigKind.RESOURCE}
+    assert documents(gathered, "api")[ConfigKind.RUNTIME]["replicas"] == 3
+    assert ConfigKind.POLICY in documents(gathered, "api")
 
 
 async def test_lists_come_in_pages(world: ClusterWorld, api: ClusterApi) -> None:

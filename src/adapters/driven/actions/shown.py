@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
+from core.domain.configurations import MASK
+
 TARGET_CHARS_MAX: Final = 200
 """Limits are counted by targets; a longer one is told apart by its digest."""
-MASK: Final = "…"
 _TARGET_KEPT_CHARS: Final = 160
 
 

@@ -134,12 +134,7 @@ class EksSource:
             ((each.workload.metadata.namespace, each.workload.metadata.name) for each in cluster.workloads),
         )
         problems = list(cluster.problems)
-        seen = observed(
-            self._cluster_id,
-            cluster.workloads,
-            cluster.autoscalers,
-            autoscalers_come_again=cluster.autoscalers_come_again,
-        )
+        seen = observed(self._cluster_id, cluster.workloads, cluster.autoscalers)
         if seen.refused:
             message = f"{seen.refused} of them are too large or too deep, or have names that cannot be stored"
             problems.append(("configurations", Problem(kind=ProblemKind.REFUSED, message=message)))

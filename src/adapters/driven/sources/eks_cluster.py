@@ -7,7 +7,7 @@ import msgspec
 
 from adapters.driven.sources.call_budget import BudgetSpent
 from adapters.driven.sources.eks_api import ClusterLists, ListFailed, Listing
-from adapters.driven.sources.eks_configurations import WorkloadState
+from adapters.driven.sources.eks_configurations import Autoscalers, WorkloadState
 from adapters.driven.sources.eks_objects import (
     AUTOSCALERS,
     DAEMONSETS,
@@ -33,7 +33,8 @@ WORKLOAD_KINDS: Final[Mapping[str, Listing]] = {
     "StatefulSet": STATEFULSETS,
     "DaemonSet": DAEMONSETS,
 }
-_PASSING: Final = frozenset({ProblemKind.UNREACHABLE, ProblemKind.RATE_LIMITED, ProblemKind.BUDGET})
+_LASTING: Final = frozenset({ProblemKind.PERMISSION, ProblemKind.NO_DATA})
+"""Until somebody changes the cluster; any other failure may be over at the next look."""
 
 T = TypeVar("T")
 
@@ -45,10 +46,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     node_uses: Sequence[NodeUse] | None
     pods: Sequence[Pod] | None
     pod_uses: Sequence[PodUse] | None
-    autoscalers: Sequence[Autoscaler] | None
-    """None also where some could not be listed or read: what those scale would count as not scaled."""
-    autoscalers_come_again: bool
-    """Whether they are missing for now only: the next look may find them."""
+    autoscalers: Autoscalers
     workloads: Sequence[WorkloadState]
     """As far as they could be listed."""
     has_all_workloads: bool
@@ -72,16 +70,17 @@ async def look_at(lists: ClusterLists, namespaces: Sequence[str], *, pod_uses: b
         found = await looking.each(listing, Workload, namespaces)
         workloads += [WorkloadState(kind, workload) for workload in found or ()]
     has_all_workloads = len(looking.problems) == problems_before
-    problems_before = len(looking.problems)
     autoscalers = await looking.each(AUTOSCALERS, Autoscaler, namespaces)
-    problems_of_scaling = {problem.kind for _, problem in looking.problems[problems_before:]}
     return Cluster(
         nodes=nodes,
         node_uses=None if namespaces else await looking.all(NODE_METRICS, NodeUse),
         pods=pods,
         pod_uses=await looking.each(POD_METRICS, PodUse, namespaces) if pod_uses else None,
-        autoscalers=None if problems_of_scaling else autoscalers,
-        autoscalers_come_again=not _PASSING.isdisjoint(problems_of_scaling),
+        autoscalers=Autoscalers(
+            found=autoscalers or (),
+            unknown=frozenset(place for listing, place in looking.incomplete if listing == AUTOSCALERS),
+            come_again=frozenset(place for listing, place in looking.come_again if listing == AUTOSCALERS),
+        ),
         workloads=workloads,
         has_all_workloads=has_all_workloads,
         problems=looking.problems,
@@ -92,6 +91,10 @@ class _Looking:
     def __init__(self, lists: ClusterLists) -> None:
         self._lists = lists
         self.problems: list[tuple[str, Problem]] = []
+        self.incomplete: set[tuple[Listing, str | None]] = set()
+        """What has a problem, and in which namespace; None: in all."""
+        self.come_again: set[tuple[Listing, str | None]] = set()
+        """Of these what the next look may find."""
 
     async def all(self, listing: Listing, of: type[T]) -> Sequence[T] | None:
         return await self._listed(listing, of, [None])
@@ -109,10 +112,14 @@ class _Looking:
                 listed = await self._lists.all(listing, place, of, read_quantity)
             except (ListFailed, BudgetSpent) as failed:
                 self.problems.append((title, failed.problem))
+                self.incomplete.add((listing, place))
+                if failed.problem.kind not in _LASTING:
+                    self.come_again.add((listing, place))
                 continue
             answered = True
             found += listed.objects
             if listed.unreadable:
+                self.incomplete.add((listing, place))
                 message = f"{listed.unreadable} of them are not what Kubernetes documents, and are left out"
                 self.problems.append((title, Problem(kind=ProblemKind.BAD_ANSWER, message=message)))
         return found if answered else None

@@ -45,6 +45,16 @@ class WorkloadState(msgspec.Struct, frozen=True):
     workload: Workload
 
 
+class Autoscalers(msgspec.Struct, frozen=True, kw_only=True):
+    """The autoscalers of the namespaces that were looked at, as far as they could be listed and read."""
+
+    found: Sequence[Autoscaler]
+    unknown: frozenset[str | None]
+    """Namespaces where some are missing, None for all: what those scale would count as not scaled."""
+    come_again: frozenset[str | None]
+    """Of these the ones where they are missing for now only: the next look may find them."""
+
+
 class Observed(msgspec.Struct, frozen=True):
     """What a look at a cluster's workloads brought."""
 
@@ -55,17 +65,11 @@ class Observed(msgspec.Struct, frozen=True):
     """How many configurations cannot be recorded."""
 
 
-def observed(
-    cluster_id: str,
-    workloads: Iterable[WorkloadState],
-    autoscalers: Sequence[Autoscaler] | None,
-    *,
-    autoscalers_come_again: bool = False,
-) -> Observed:
-    """The configurations; `autoscalers` None where they could not be read. Where that is so for now only, nothing is
-    said of what runs either: replicas would be gone, and come again."""
+def observed(cluster_id: str, workloads: Iterable[WorkloadState], autoscalers: Autoscalers) -> Observed:
+    """The configurations; where autoscalers are not known, nothing is said of scaling. Where that is so for now only,
+    nothing is said of what runs either: replicas would be gone, and come again."""
     scaled: dict[tuple[str, str, str], list[Autoscaler]] = {}
-    for autoscaler in autoscalers or ():
+    for autoscaler in autoscalers.found:
         target = autoscaler.spec.scale_target_ref
         scaled.setdefault((autoscaler.metadata.namespace, target.kind, target.name), []).append(autoscaler)
     found: dict[tuple[str, str, ConfigKind], ObservedConfiguration] = {}
@@ -74,10 +78,13 @@ def observed(
     for state in workloads:
         metadata = state.workload.metadata
         mine = scaled.get((metadata.namespace, state.kind, metadata.name), [])
-        for configuration in _of_workload(cluster_id, state, mine, scaling_known=autoscalers is not None):
-            # A StatefulSet may have the name of a Deployment; the two would overwrite each other in each run.
-            if autoscalers_come_again and configuration.kind is ConfigKind.RUNTIME:
+        places = (metadata.namespace, None)
+        scaling_known = autoscalers.unknown.isdisjoint(places)
+        comes_again = not autoscalers.come_again.isdisjoint(places)
+        for configuration in _of_workload(cluster_id, state, mine, scaling_known=scaling_known):
+            if comes_again and configuration.kind is ConfigKind.RUNTIME:
                 continue
+            # A StatefulSet may have the name of a Deployment; the two would overwrite each other in each run.
             key = (configuration.namespace, configuration.workload, configuration.kind)
             if key in found:
                 name = f"{state.kind.lower()}/{configuration.workload}"

@@ -1,31 +1,40 @@
 """Secrets that stand in the open in a workload's configuration, masked by their names and by their form.
 
-A name is judged by its words: ``NEW_RELIC_LICENSE_KEY`` and ``licenseKey`` speak of a key, ``KEYBOARD`` and
-``PARTITION_KEY`` do not. Where it is not certain, masking is the lesser harm: it hides no more than a change.
+A name is judged by its words: ``NEW_RELIC_LICENSE_KEY`` and ``licenseKey`` speak of a key, ``KEYBOARD``,
+``PARTITION_KEY`` and ``KEY_FILE`` do not. Where it is not certain, masking is the lesser harm: it hides no more than a
+change.
 
 Every pattern begins where a run of its characters begins, and gives nothing back: the time is linear in the text.
 """
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
-from adapters.driven.actions.shown import MASK
+from core.domain.configurations import MASK
 
-_SECRET_PARTS: Final = re.compile(
-    "passw(?:or)?d|passphrase|pgpass|secret|token|credential|authorization|session_?id(?![a-z])"
+_SECRET_WORD: Final = re.compile(
+    r"passw(?:or)?d|passphrase|pgpass|secret|credential|authorization|sessionid\Z|tokens?\Z"
     "|(?:access|account|admin|api|app|auth|client|encryption|fernet|ingest|licen[cs]e|master|private|server|service"
-    "|session|shared|signing|ssh|storage|stripe)_?keys?(?![a-z])"
+    r"|session|shared|signing|ssh|storage|stripe)keys?\Z"
+    r"|\A(?:auth|dsn|keys?|pass|pwd)\Z"
 )
-"""Of a name's words in small letters with ``_`` between them."""
-_SECRET_WORDS: Final = frozenset({"auth", "dsn", "pass", "passwd", "pwd"})
+"""One of a name's words in small letters."""
 _SECRET_AT_END: Final = frozenset({"bearer", "cookie", "cookies", "jwt", "salt", "session", "sid", "sig", "signature"})
 """A ``SESSION`` is a secret, a ``SESSION_TIMEOUT`` is none."""
-_KEYS: Final = frozenset({"key", "keys"})
-_HARMLESS_BEFORE_KEY: Final = frozenset({"foreign", "object", "partition", "public", "range", "sort"})
-_HARMLESS_AFTER_KEY: Final = frozenset(
-    {"bits", "count", "dir", "file", "format", "length", "name", "path", "prefix", "separator", "size", "suffix", "ttl"}
+_HARMLESS_AFTER: Final = re.compile(
+    "algorithm|bits|count|deserializer|dir|enabled|expir(?:e|es|y)|file|format|length|limit|max|min|mode|model|name"
+    "|path|per|policy|prefix|separator|serializer|size|suffix|through|timeout|ttl|type|vault"
 )
+"""A ``PASSWORD_MIN_LENGTH`` is none. What follows is the next word that is no secret's: both words of a secret in
+``AUTH_TOKEN_TTL`` are followed by ``TTL``."""
+_KEYS: Final = frozenset({"key", "keys"})
+_HARMLESS_BEFORE_KEY: Final = frozenset({"cache", "foreign", "object", "partition", "public", "range", "sort"})
+_PRIMARY_KEY: Final = ["primary", "key"]
+"""Of a table; an ``AZURE_COSMOS_PRIMARY_KEY`` opens a database."""
+_BOUNDS: Final = frozenset({"max", "min"})
+"""A ``MAX_NEW_TOKENS`` bounds a text."""
 _HOOKS: Final = frozenset({"hook", "hooks", "webhook", "webhooks"})
 _ADDRESSES: Final = frozenset({"address", "addresses", "endpoint", "uri", "url", "urls"})
 """A hook's address is all that is needed to write to it."""
@@ -72,15 +81,20 @@ def is_secret_name(name: str) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if not words:
         return False
-    if _SECRET_PARTS.search("_".join(words)) or not _SECRET_WORDS.isdisjoint(words) or words[-1] in _SECRET_AT_END:
+    if words[-1] in _SECRET_AT_END or ("session", "id") in pairwise(words):
         return True
     if words[-1] in _HOOKS or (words[-1] in _ADDRESSES and not _HOOKS.isdisjoint(words)):
         return True
-    around = zip(["", *words[:-1]], words, [*words[1:], ""], strict=True)
-    return any(
-        word in _KEYS and before not in _HARMLESS_BEFORE_KEY and after not in _HARMLESS_AFTER_KEY
-        for before, word, after in around
-    )
+    if words == _PRIMARY_KEY:
+        return False
+    bounds = not _BOUNDS.isdisjoint(words)
+    after = ""
+    for before, word in reversed([*pairwise(["", *words])]):
+        if not _SECRET_WORD.search(word) or (word in _KEYS and before in _HARMLESS_BEFORE_KEY):
+            after = word
+        elif not _HARMLESS_AFTER.fullmatch(after) and not (bounds and word == "tokens"):
+            return True
+    return False
 
 
 def masked_value(name: str, value: str) -> str:
