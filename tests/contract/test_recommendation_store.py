@@ -3,15 +3,14 @@
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import pytest
 
-from core.domain.alerts import Alert, EpisodeState
 from core.domain.errors import Conflict, NotFound
 from core.domain.recommendations import Recommendation, RecommendationFilter, RecommendationState
-from core.domain.remediation import ENDED, RemediationOrder, RemediationState
+from core.domain.remediation import ENDED, RemediationState
+from tests.support.application import order
 from tests.support.cluster_rows import NOON, drift_event, recommendation
 from tests.support.remediation_rows import POLICY, RULE
 from tests.support.storages import Storage, Tenancy
@@ -19,44 +18,6 @@ from tests.support.storages import Storage, Tenancy
 TICK = timedelta(microseconds=1)
 LATER = NOON + timedelta(hours=1)
 ANY = RecommendationFilter()
-ALERT = Alert(
-    id=0,
-    rule="apply",
-    rule_id=0,
-    metric="recommendation",
-    labels={"workload": "größe"},
-    state=EpisodeState.FIRING,
-    severity=None,
-    value=None,
-    threshold=None,
-    started_at=NOON,
-    fired_at=NOON,
-    resolved_at=None,
-    resolution=None,
-    episode=1,
-    no_data=False,
-    shadow=False,
-    announced=False,
-    acknowledged_at=None,
-    acknowledged_by=None,
-    annotations={},
-    runbook_url=None,
-    remediation=None,
-)
-
-
-def order(*, dry_run: bool = False, workflow_id: str | None = None) -> RemediationOrder:
-    """What the workflow of an application works from, before the store fills it in."""
-    return RemediationOrder(
-        tenant_id=0,
-        tenant="",
-        remediation_id=0,
-        workflow_id=workflow_id or f"sextant-recommendation-{uuid4()}",
-        alert=ALERT,
-        rule=RULE,
-        policy_id=0,
-        policy=msgspec.structs.replace(POLICY, dry_run=dry_run),
-    )
 
 
 async def proposed(tenancy: Tenancy, **changes: Any) -> Recommendation:
@@ -162,6 +123,22 @@ async def test_deciding(storage: Storage, other_storage: Storage, tenancy: Tenan
             await storage.recommendations.get(owner.id, rec_id)
         with pytest.raises(NotFound):
             await apply(owner, rec_id, dry_run=True)
+
+
+async def test_what_was_updated_since_it_was_read(storage: Storage, tenancy: Tenancy) -> None:
+    """Is neither decided on nor applied; nothing comes of it."""
+    store, made = storage.recommendations, await proposed(tenancy)
+    for stale in (NOON - TICK, LATER):
+        with pytest.raises(Conflict, match="was updated at 2026-01-31"):
+            await store.decide(tenancy.id, made.rec_id, approved=True, by="a", reason=None, now=LATER, updated_at=stale)
+    agreed = await store.decide(tenancy.id, made.rec_id, approved=True, by="a", reason=None, now=LATER, updated_at=NOON)
+    for dry_run in (True, False):
+        with pytest.raises(Conflict, match="look at it again"):
+            await store.apply(tenancy.id, made.rec_id, order(dry_run=dry_run), now=LATER, updated_at=made.updated_at)
+    assert await store.get(tenancy.id, made.rec_id) == agreed
+    assert agreed.remediation is None
+    applying, _ = await store.apply(tenancy.id, made.rec_id, order(), now=LATER, updated_at=agreed.updated_at)
+    assert applying.state is RecommendationState.APPLYING
 
 
 async def test_applying_puts_a_remediation_in_line(storage: Storage, tenancy: Tenancy) -> None:

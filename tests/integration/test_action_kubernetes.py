@@ -11,6 +11,7 @@ import pytest
 import trustme
 import yaml
 
+from adapters.driven.actions import rollout
 from adapters.driven.actions.kubernetes import KubernetesRunner
 from adapters.driven.actions.kubernetes_api import no_connection
 from adapters.driven.actions.kubernetes_connection import in_cluster_connection, kubeconfig_connection
@@ -311,7 +312,9 @@ async def test_what_the_server_refuses_of_a_container_shows_in_the_preview(
 
 
 @pytest.mark.parametrize("action", [RESTART, SIZE])
-async def test_new_pods_must_start(server: KubernetesApiServer, runner: KubernetesRunner, action: Action) -> None:
+async def test_new_pods_must_start(
+    server: KubernetesApiServer, runner: KubernetesRunner, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
     """While old pods serve on and none restarts, nobody else would see that the new ones never came."""
     server.new_pods_start = False
     said = r"not rolled out within 0\.5 s: of 3 replicas 1 are new and 3 available, and 3 old ones are left"
@@ -321,12 +324,28 @@ async def test_new_pods_must_start(server: KubernetesApiServer, runner: Kubernet
     with pytest.raises(ActionError, match="not rolled out"):
         await run(runner, action, timeout_s=0.5)  # by a worker that repeats it under its key
     assert len(server.writes) == 1
+    monkeypatch.setattr(rollout, "GIVEN_UP_S", 0.2)
     server.gives_up = True
     with pytest.raises(ActionError, match="has timed out progressing") as failure:
         await run(runner, action)
     assert not failure.value.retryable
     if action is SIZE:
         assert (await run(runner, msgspec.structs.replace(SIZE, cpu_request="2"), key="a/rollback-0")).changed
+
+
+async def test_a_rollout_that_was_given_up_is_rolled_back(
+    server: KubernetesApiServer, runner: KubernetesRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Deployment's controller has seen the rollback, and says for a while what it said of the change before."""
+    with monkeypatch.context() as soon:
+        soon.setattr(rollout, "GIVEN_UP_S", 0.0)
+        server.new_pods_start, server.gives_up = False, True
+        with pytest.raises(ActionError, match="has timed out progressing"):
+            await run(runner, SIZE)
+    back = msgspec.structs.replace(SIZE, cpu_request="2")
+    server.before_write = lambda: setattr(server, "late_reads", 2)
+    assert (await run(runner, back, key="a/rollback-0")).changed
+    assert server.late_reads == 0
 
 
 async def test_a_rollout_is_waited_for(server: KubernetesApiServer, runner: KubernetesRunner) -> None:

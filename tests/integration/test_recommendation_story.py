@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapters.driven.actions import rollout
 from adapters.driven.actions.annotate import AnnotateRunner
 from adapters.driven.actions.kubernetes import KubernetesRunner
 from adapters.driven.actions.kubernetes_connection import kubeconfig_connection
@@ -212,8 +213,9 @@ async def test_what_does_not_help_is_rolled_back(shop: Shop) -> None:
     assert stored.alert_ids == ()
 
 
-async def test_pods_that_never_start_are_rolled_back(shop: Shop) -> None:
+async def test_pods_that_never_start_are_rolled_back(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Telemetry of the old pods, which serve on, looks as good as ever; nobody asks for it."""
+    monkeypatch.setattr(rollout, "GIVEN_UP_S", 0.2)
     shop.cluster.new_pods_start, shop.cluster.gives_up = False, True
     await shop.world.sampled(CPU_USAGE, WHERE, (-30, 0.4))
     await shop.post("rec-4")

@@ -66,6 +66,10 @@ class KubernetesApiServer:
         """Whether Deployments whose pods do not start are past their deadline."""
         self.unseen_reads = 0
         """For how many reads of a Deployment its controller has not looked at it yet."""
+        self.late_reads = 0
+        """For how many reads after that it says what it said before the change, and old pods are left."""
+        self._conditions: dict[tuple[str, str, str], Object] = {}
+        """What each Deployment said of its progress last."""
         self._running: dict[tuple[str, str, str], Any] = {}
         """The template of each Deployment's pods that are ready."""
         self._objects: dict[tuple[str, str, str], Object] = {}
@@ -235,7 +239,9 @@ class KubernetesApiServer:
         template, wanted = found["spec"].get("template"), found["spec"].get("replicas", 1)
         if self.new_pods_start:
             self._running[key] = template
-        is_done = self._running[key] == template
+        is_late = self.late_reads > 0 and key in self._conditions
+        self.late_reads -= is_late
+        is_done = self._running[key] == template and not is_late
         numbers = {
             "observedGeneration": metadata["generation"],
             "replicas": wanted if is_done else wanted + 1,
@@ -248,7 +254,11 @@ class KubernetesApiServer:
         if not is_done and self.gives_up:
             message = f'ReplicaSet "{metadata["name"]}-6d4b75cb6d" has timed out progressing.'
             progressing |= {"status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
-        return {**{name: number for name, number in numbers.items() if number}, "conditions": [progressing]}
+        self._conditions[key] = self._conditions[key] if is_late else progressing
+        return {
+            **{name: number for name, number in numbers.items() if number},
+            "conditions": [self._conditions[key]],
+        }
 
     def _deleted(self, found: Object, full_name: str, options: Object, *, dry_run: bool) -> Object:
         metadata = found["metadata"]

@@ -1,5 +1,6 @@
 """What drift events and recommendations become, and what is refused; the same whatever stores them."""
 
+from datetime import datetime, timedelta
 from typing import Final
 
 from core.domain.errors import Conflict
@@ -7,6 +8,15 @@ from core.domain.recommendations import STATE_OF_REMEDIATION, Recommendation, Re
 from core.domain.remediation import ENDED, RemediationState
 
 NO_LONGER_FOUND: Final = "no longer found"
+NO_LONGER_PROPOSED: Final = "what was found does not call for it any more"
+UNAPPLIED_MAX: Final = timedelta(days=1)
+"""So long is what was approved left to be applied before another proposal takes its place."""
+IN_VAIN: Final = frozenset(
+    remediation
+    for remediation, state in STATE_OF_REMEDIATION.items()
+    if state in (RecommendationState.FAILED, RecommendationState.ROLLED_BACK)
+)
+"""What remediations end as that did not apply a recommendation."""
 
 
 def state_of(approved: bool | None, applying: RemediationState | None) -> RecommendationState:
@@ -17,6 +27,15 @@ def state_of(approved: bool | None, applying: RemediationState | None) -> Recomm
     if applying is not None:
         return STATE_OF_REMEDIATION[applying]
     return RecommendationState.APPROVED if approved else RecommendationState.PROPOSED
+
+
+def check_unmoved(recommendation: Recommendation, updated_at: datetime | None) -> None:
+    """Raises `Conflict` where it is not as it was at `updated_at` any more; None: as it is now."""
+    if updated_at is not None and updated_at != recommendation.updated_at:
+        raise Conflict(
+            f"{recommendation.rec_id!r} was updated at {recommendation.updated_at.isoformat()}, not at "
+            f"{updated_at.isoformat()}: what was read may not be what it says now; look at it again"
+        )
 
 
 def check_may_decide(recommendation: Recommendation) -> None:

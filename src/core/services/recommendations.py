@@ -5,7 +5,7 @@ from typing import Final
 from uuid import uuid4
 
 from core.domain.drift import DriftEvent, DriftStatus
-from core.domain.errors import Conflict, InvalidInput, TooExpensive
+from core.domain.errors import Conflict, InvalidInput
 from core.domain.recommendation_plan import (
     VERIFIABLE,
     made_up_alert,
@@ -112,7 +112,15 @@ class RecommendationService:
             outcome=await self._outcomes.outcome(tenant_id, recommendation, place, begun_at=begun_at, now=now),
         )
 
-    async def decide(self, principal: Principal, rec_id: str, *, approved: bool, reason: str | None) -> Recommendation:
+    async def decide(
+        self,
+        principal: Principal,
+        rec_id: str,
+        *,
+        approved: bool,
+        reason: str | None,
+        updated_at: datetime | None = None,
+    ) -> Recommendation:
         """See `Recommendations.decide`."""
         principal.require(Scope.REMEDIATE)
         if reason is not None:
@@ -124,13 +132,16 @@ class RecommendationService:
             by=actor(principal),
             reason=reason,
             now=self._recorder.now(),
+            updated_at=updated_at,
         )
         because = "" if reason is None else f": {reason}"
         verb = "approved" if approved else "rejected"
         await self._recorder.changed(principal, f"{verb} the recommendation {rec_id!r}{because}")
         return decided
 
-    async def apply(self, principal: Principal, rec_id: str, *, dry_run: bool) -> Applied:
+    async def apply(
+        self, principal: Principal, rec_id: str, *, dry_run: bool, updated_at: datetime | None = None
+    ) -> Applied:
         """See `Recommendations.apply`."""
         principal.require(Scope.REMEDIATE)
         tenant_id, now = principal.tenant_id, self._recorder.now()
@@ -153,7 +164,10 @@ class RecommendationService:
             policy_id=0,
             policy=policy,
         )
-        applying, remediation_id = await self._recommendations.apply(tenant_id, rec_id, order, now=now)
+        as_of = recommendation.updated_at if updated_at is None else updated_at
+        applying, remediation_id = await self._recommendations.apply(
+            tenant_id, rec_id, order, now=now, updated_at=as_of
+        )
         how = "a dry run of" if dry_run else "the application of"
         await self._recorder.changed(
             principal,
@@ -177,17 +191,18 @@ class RecommendationService:
         are two new samples: there were in both of the last such times."""
         now_us = self._clock.now_us()
         last, one_before, long = [
-            await self._counted(tenant_id, place, TimeRange(max(start_us, 0), end_us), max(within_us // PARTS, 1))
-            for start_us, end_us in (
-                (now_us - within_us, now_us),
-                (now_us - 2 * within_us, now_us - within_us),
-                (now_us - max(REPORTED_US, 2 * within_us), now_us),
+            await self._counted(tenant_id, place, TimeRange(max(start_us, 0), end_us), parts)
+            for start_us, end_us, parts in (
+                (now_us - within_us, now_us, PARTS),
+                (now_us - 2 * within_us, now_us - within_us, PARTS),
+                (now_us - max(REPORTED_US, 2 * within_us), now_us, 1),
             )
         ]
         return {metric: min(last.get(metric, 0), one_before.get(metric, 0)) > 1 for metric in last | one_before | long}
 
-    async def _counted(self, tenant_id: int, place: Place, time_range: TimeRange, step_us: int) -> dict[str, int]:
-        """Of each of `VERIFIABLE` that the workload has samples of: in how many buckets any pod has."""
+    async def _counted(self, tenant_id: int, place: Place, time_range: TimeRange, parts: int) -> dict[str, int]:
+        """Of each of `VERIFIABLE` that the workload has samples of: in how many buckets, each a part of the range as
+        long as the others, any pod has. Raises `TooExpensive`."""
         if place.namespace is None or place.workload is None:
             return {}
         try:
@@ -196,11 +211,11 @@ class RecommendationService:
                 place.cluster_id,
                 VERIFIABLE,
                 time_range,
-                step_us,
+                max((time_range.end_us - time_range.start_us) // parts, 1),
                 namespace=place.namespace,
                 workload=place.workload,
             )
-        except (InvalidInput, TooExpensive):
+        except InvalidInput:  # no workload has such a name
             return {}
         counts: dict[str, int] = {}
         for series in found:

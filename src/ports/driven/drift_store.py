@@ -48,7 +48,12 @@ class DriftStore(Protocol):
         and `last_seen_at`, and unless they are ignored their recommendations are added too: one of that id that is
         automatic and nobody has decided on gets the new type, document and savings where they differ; those of this
         cluster that are open or acknowledged and not among `found` are resolved. Ignored ones stay ignored, and
-        resolved ones with the id stay as they are. Returns how many were opened and resolved."""
+        resolved ones with the id stay as they are. Returns how many were opened and resolved.
+
+        `updated_at` of a recommendation moves with its type and document, not with its savings. One of an event that
+        was seen now (`last_seen_at` is `now`) and has none any more is rejected by sextant, if it is automatic and
+        nobody has decided on it. It is proposed again with the event's next one; so is an automatic one that was
+        approved, if its type or document differ, and applying it was in vain or nobody did for `UNAPPLIED_MAX`."""
         ...
 
 
@@ -86,15 +91,31 @@ class RecommendationStore(Protocol):
         ...
 
     async def decide(
-        self, tenant_id: int, rec_id: str, *, approved: bool, by: str, reason: str | None, now: datetime
+        self,
+        tenant_id: int,
+        rec_id: str,
+        *,
+        approved: bool,
+        by: str,
+        reason: str | None,
+        now: datetime,
+        updated_at: datetime | None = None,
     ) -> Recommendation:
-        """Approves or rejects; raises `NotFound`, and `Conflict` while it is being applied or once it has been."""
+        """Approves or rejects; raises `NotFound`, and `Conflict` while it is being applied or once it has been, or
+        where it is not as of `updated_at` any more."""
         ...
 
     async def apply(
-        self, tenant_id: int, rec_id: str, order: RemediationOrder, *, now: datetime
+        self,
+        tenant_id: int,
+        rec_id: str,
+        order: RemediationOrder,
+        *,
+        now: datetime,
+        updated_at: datetime | None = None,
     ) -> tuple[Recommendation, int]:
         """Puts a remediation into the outbox (its `remediation_id`, `tenant` and `tenant_id` are the store's to fill
         in) and links it, in one transaction; returns its id. Raises `NotFound`; `Conflict` while another remediation of
-        it is under way, or (unless the order's policy is a dry run) where it is not approved or was applied."""
+        it is under way, where it is not as of `updated_at` any more, or (unless the order's policy is a dry run) where
+        it is not approved or was applied."""
         ...

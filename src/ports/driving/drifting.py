@@ -6,6 +6,7 @@ status ``alerts``, deciding on and applying recommendations ``remediate``. All r
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -105,12 +106,23 @@ class Recommendations(Protocol):
         """One, with its outcome."""
         ...
 
-    async def decide(self, principal: Principal, rec_id: str, *, approved: bool, reason: str | None) -> Recommendation:
-        """Approves or rejects; raises `Conflict`."""
+    async def decide(
+        self,
+        principal: Principal,
+        rec_id: str,
+        *,
+        approved: bool,
+        reason: str | None,
+        updated_at: datetime | None = None,
+    ) -> Recommendation:
+        """Approves or rejects; raises `Conflict`, also where it is not as of `updated_at` any more."""
         ...
 
-    async def apply(self, principal: Principal, rec_id: str, *, dry_run: bool) -> Applied:
-        """Starts its remediation; a dry run says what it would change and needs no approval. Raises `Conflict`."""
+    async def apply(
+        self, principal: Principal, rec_id: str, *, dry_run: bool, updated_at: datetime | None = None
+    ) -> Applied:
+        """Starts its remediation; a dry run says what it would change and needs no approval. Raises `Conflict`, also
+        where it is not as of `updated_at` any more, and `TooExpensive` where its telemetry is too much to look at."""
         ...
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from adapters.driving.cli import recommendation_run
+from adapters.driving.cli.api import Api
 from adapters.runtime.clock import SystemClock
 from core.domain.audit import AuditKind, AuditRecord
 from core.domain.remediation import RemediationState
@@ -22,6 +24,7 @@ from tests.unit.cli.ingest_double import until
 from tests.unit.cli.served_api import Commands, ServedApi
 
 REC = "2026-11-22-cpu-over-request-shop-checkout-1a2b3c4d-fix"
+TOLD: Mapping[str, bool] = {"changed": False}
 
 
 @pytest.fixture
@@ -32,14 +35,16 @@ def recommended(api: ServedApi) -> ServedApi:
     return api
 
 
-async def turning(api: ServedApi, state: RemediationState, *, detail: str | None, last_error: str | None) -> None:
-    """What a worker would make of the next remediation."""
+async def turning(
+    api: ServedApi, state: RemediationState, *, detail: str | None, last_error: str | None, told: Mapping[str, bool]
+) -> None:
+    """What a worker would make of the next remediation, whose step `told` what it would change."""
     remediations = api.database.remediations
     await until(lambda: bool(remediations))
     [row] = remediations.values()
     entry = AuditRecord(
-        key="1", kind=AuditKind.DECISION, actor="sextant", summary="would set cpu \x1b[31mto 500m",
-        remediation_id=row.remediation.id,
+        key="1", kind=AuditKind.RESPONSE, actor="sextant", summary="would set cpu \x1b[31mto 500m",
+        remediation_id=row.remediation.id, details={"step": "right size", **told},
     )  # fmt: skip
     await api.storage.audit_log.append(api.tenant.id, entry, now=datetime.now(UTC))
     row.remediation = msgspec.structs.replace(row.remediation, state=state, detail=detail, last_error=last_error)
@@ -52,10 +57,12 @@ def applied(
     *words: str,
     detail: str | None = None,
     last_error: str | None = None,
+    told: Mapping[str, bool] = TOLD,
     status: int = 0,
 ) -> str:
     """What `apply` prints while a worker does so much."""
-    work = asyncio.run_coroutine_threadsafe(turning(api, state, detail=detail, last_error=last_error), api.loop)
+    turned = turning(api, state, detail=detail, last_error=last_error, told=told)
+    work = asyncio.run_coroutine_threadsafe(turned, api.loop)
     printed = sextant("recommendations", "apply", REC, *words, status=status)
     work.result(20)
     return printed
@@ -79,10 +86,31 @@ def test_somebody_agrees_or_does_not(recommended: ServedApi, sextant: Commands) 
     """Only with the right; what was rejected is not applied."""
     key = recommended.new_key(Scope.QUERY)
     assert "remediate" in sextant.refused("recommendations", "approve", REC, "--key", key, status=2)
-    assert sextant("recommendations", "approve", "1a2b3c4d-fix") == "approved: right_size in prod-eu\n"
+    shown = sextant("recommendations", "approve", "1a2b3c4d-fix").splitlines()
+    assert [line.strip() for line in shown] == [
+        "cpu request of shop/checkout: 2 → 500m",
+        "approved: right_size in prod-eu",
+    ]
     assert json.loads(sextant("recommendations", "reject", REC, "--reason", "no", "--json"))["state"] == "rejected"
     assert "no" in sextant("recommendations", "show", REC)
     assert sextant.refused("recommendations", "apply", REC, "--execute")
+
+
+def test_only_what_is_shown_is_approved(
+    recommended: ServedApi, sextant: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is renewed between being read and being approved it is not."""
+    [row] = recommended.database.clusters.recommendations[recommended.tenant.id].values()
+    read = Api.get
+
+    async def renewed_after(self: Api, path: str, kind: type[Any], *rest: Any) -> Any:
+        found = await read(self, path, kind, *rest)
+        row.recommendation = msgspec.structs.replace(row.recommendation, updated_at=datetime.now(UTC))
+        return found
+
+    monkeypatch.setattr(Api, "get", renewed_after)
+    assert "look at it again" in sextant.refused("recommendations", "approve", REC)
+    assert row.approved is None
 
 
 def test_a_dry_run_is_followed_to_its_end(recommended: ServedApi, sextant: Commands) -> None:
@@ -95,6 +123,12 @@ def test_a_dry_run_is_followed_to_its_end(recommended: ServedApi, sextant: Comma
     assert lines[-1] == "remediation 1: dry_run, would change 1 of 1"
     assert "\x1b" not in printed
     assert "sextant remediations show 1 tells" in sextant("recommendations", "show", REC)
+
+
+def test_a_dry_run_that_could_not_say_it_is_status_1(recommended: ServedApi, sextant: Commands) -> None:
+    """A worker without a cluster, for one."""
+    printed = applied(recommended, sextant, RemediationState.DRY_RUN, detail="nothing; but", told={}, status=1)
+    assert printed.splitlines()[-1] == "remediation 1: dry_run, nothing; but"
 
 
 def test_what_fails_is_status_1(recommended: ServedApi, sextant: Commands) -> None:

@@ -115,6 +115,19 @@ async def test_it_is_approved_or_rejected(drifted: httpx.AsyncClient) -> None:
         assert problem_of(await drifted.post(f"{PATH}/r-1/reject", json=body), 400)["field"] == field
 
 
+async def test_what_was_updated_since_it_was_read_is_a_conflict(drifted: httpx.AsyncClient) -> None:
+    """In words; with what it shows now it is approved."""
+    read = (await drifted.post(PATH, json=RECOMMENDATION)).json()["updated_at"]
+    now = (await drifted.post(f"{PATH}/r-1/reject")).json()["updated_at"]
+    for action in ("approve", "apply"):
+        refused = problem_of(await drifted.post(f"{PATH}/r-1/{action}", json={"updated_at": read}), 409)
+        assert "look at it again" in refused["detail"]
+        body = {"updated_at": "2026-01-31T00:00:00"}
+        assert problem_of(await drifted.post(f"{PATH}/r-1/{action}", json=body), 400)["field"] == "updated_at"
+    approved = await drifted.post(f"{PATH}/r-1/approve", json={"updated_at": now, "reason": "fine"})
+    assert (approved.status_code, approved.json()["reason"]) == (200, "fine")
+
+
 async def test_applying_is_a_dry_run_unless_told(drifted: httpx.AsyncClient) -> None:
     """202 with the remediation that was put in line and what it says it would change; the real thing needs approval,
     samples to verify it by, and that no other one is under way."""

@@ -16,12 +16,13 @@ from adapters.driven.memory.remediations import MemoryRemediationOutbox, MemoryR
 from adapters.driven.memory.storage import memory_storage
 from core.domain.capacity import CapacitySnapshot, NodeType, Resources
 from core.domain.drift import DriftStatus
-from core.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
+from core.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, TooExpensive
 from core.domain.recommendations import Outcome, RecommendationFilter, RecommendationSpec, RecommendationState
 from core.domain.remediation import RemediationState
 from core.domain.telemetry import CPU_REQUEST, CPU_USAGE, MEMORY_REQUEST, MEMORY_USAGE, RESTARTS
 from core.domain.tenants import Principal, Scope
 from core.domain.times import EPOCH, HOUR_US, MINUTE_US
+from core.services import telemetry_reading
 from core.services.metric_checks import check
 from core.services.policies import Policies
 from core.services.recommendations import RecommendationService
@@ -195,6 +196,33 @@ async def test_a_decision_is_recorded(world: World) -> None:
     ]
     with pytest.raises(InvalidInput, match="reason"):
         await world.service.decide(CALLER, rec_id, approved=True, reason="\x00")
+
+
+async def test_what_is_approved_is_what_was_read(world: World) -> None:
+    """And what is applied; nothing is recorded of the other."""
+    rec_id = await world.post()
+    read = (await world.service.get(CALLER, rec_id)).recommendation.updated_at
+    world.clock.advance(MINUTE_US)
+    await world.service.decide(CALLER, rec_id, approved=False, reason=None)
+    entries = len(recorded(world.tables))
+    with pytest.raises(Conflict, match="look at it again"):
+        await world.service.decide(CALLER, rec_id, approved=True, reason=None, updated_at=read)
+    with pytest.raises(Conflict, match="look at it again"):
+        await world.service.apply(CALLER, rec_id, dry_run=True, updated_at=read)
+    assert len(recorded(world.tables)) == entries
+
+
+async def test_too_much_telemetry_is_not_taken_for_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so. Whether there is any in a day takes one bucket of each pod, or two where the day is not UTC's."""
+    rec_id = await world.post()
+    for minutes in (55, 40, 25, 10):
+        await world.told(RESTARTS, 0.0, ago_us=minutes * MINUTE_US)
+    monkeypatch.setattr(telemetry_reading, "BUCKETS_READ_MAX", 7)
+    with pytest.raises(Conflict, match="not approved"):
+        await world.service.apply(CALLER, rec_id, dry_run=False)
+    monkeypatch.setattr(telemetry_reading, "BUCKETS_READ_MAX", 1)
+    with pytest.raises(TooExpensive, match="1 pods in"):
+        await world.service.apply(CALLER, rec_id, dry_run=False)
 
 
 async def test_a_dry_run_needs_no_approval(world: World) -> None:

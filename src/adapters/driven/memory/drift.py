@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from adapters.driven.drift_records import NO_LONGER_FOUND
-from adapters.driven.memory.cluster_tables import recommendation_row
+from adapters.driven.drift_records import IN_VAIN, NO_LONGER_FOUND, NO_LONGER_PROPOSED, UNAPPLIED_MAX
+from adapters.driven.memory.cluster_tables import RecommendationRow, recommendation_row
 from adapters.driven.memory.database import MemoryDatabase
 from core.domain.drift import SEXTANT, DriftEvent, DriftFilter, DriftStatus
 from core.domain.errors import NotFound
@@ -22,6 +22,7 @@ class MemoryDriftStore:
     """Implements `DriftStore`."""
 
     def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
         self._tables = database.clusters
 
     async def add(self, tenant_id: int, event: DriftEvent) -> tuple[DriftEvent, bool]:
@@ -69,8 +70,11 @@ class MemoryDriftStore:
         opened = 0
         for event, recommendation in found:
             known = events.get(event.drift_id)
-            if recommendation is not None and (known is None or _ends(known, cluster_id)):
-                self._propose(tenant_id, recommendation)
+            lasts = known is None or _ends(known, cluster_id)
+            if recommendation is not None and lasts:
+                self._propose(tenant_id, recommendation, now)
+            elif lasts and event.last_seen_at == now:
+                self._withdraw(tenant_id, event.drift_id, now)
             if known is None:
                 events[event.drift_id] = event
                 opened += 1
@@ -90,20 +94,48 @@ class MemoryDriftStore:
             events[event.drift_id] = _standing(event, DriftStatus.RESOLVED, by=SEXTANT, note=NO_LONGER_FOUND, now=now)
         return opened, len(gone)
 
-    def _propose(self, tenant_id: int, recommendation: Recommendation) -> None:
-        """Adds it, or renews the one that nobody has decided on."""
+    def _propose(self, tenant_id: int, new: Recommendation, now: datetime) -> None:
+        """Adds it, or renews the one whose decision is open, or open again."""
         rows = self._tables.recommendations.setdefault(tenant_id, {})
-        row = rows.setdefault(recommendation.rec_id, recommendation_row(recommendation))
+        row = rows.setdefault(new.rec_id, recommendation_row(new))
         old = row.recommendation
-        renewed = msgspec.structs.replace(
-            old,
-            recommendation_type=recommendation.recommendation_type,
-            recommendation_json=recommendation.recommendation_json,
-            estimated_savings_usd=recommendation.estimated_savings_usd,
+        if not old.automatic or old.drift_id != new.drift_id:
+            return
+        is_other = (old.recommendation_type, old.recommendation_json) != (
+            new.recommendation_type,
+            new.recommendation_json,
         )
-        is_ours = old.automatic and row.approved is None and old.drift_id == recommendation.drift_id
-        if is_ours and renewed != old:
-            row.recommendation = msgspec.structs.replace(renewed, updated_at=recommendation.updated_at)
+        is_open = row.approved is None
+        if self._is_open_again(row, now, is_other=is_other):
+            row.approved, row.applying_id, is_open = None, None, True
+            old = msgspec.structs.replace(old, decided_at=None, decided_by=None, reason=None, updated_at=new.updated_at)
+        if is_open:
+            row.recommendation = msgspec.structs.replace(
+                old,
+                recommendation_type=new.recommendation_type,
+                recommendation_json=new.recommendation_json,
+                estimated_savings_usd=new.estimated_savings_usd,
+                updated_at=new.updated_at if is_other else old.updated_at,
+            )
+
+    def _is_open_again(self, row: RecommendationRow, now: datetime, *, is_other: bool) -> bool:
+        """Whether it was withdrawn, or it is another one now and was applied in vain, or for long not at all."""
+        decided_at = row.recommendation.decided_at
+        if not row.approved or decided_at is None:
+            return row.approved is False and row.recommendation.decided_by == SEXTANT
+        if row.applying_id is None:
+            return is_other and decided_at <= now - UNAPPLIED_MAX
+        return is_other and self._database.remediations[row.applying_id].remediation.state in IN_VAIN
+
+    def _withdraw(self, tenant_id: int, drift_id: str, now: datetime) -> None:
+        """Rejects what nobody has decided on."""
+        for row in self._tables.recommendations.get(tenant_id, {}).values():
+            one = row.recommendation
+            if one.drift_id == drift_id and one.automatic and row.approved is None:
+                row.approved = False
+                row.recommendation = msgspec.structs.replace(
+                    one, decided_at=now, decided_by=SEXTANT, reason=NO_LONGER_PROPOSED, updated_at=now
+                )
 
 
 class MemoryDriftSchedule:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from adapters.driven.drift_records import check_may_apply, check_may_decide, state_of
+from adapters.driven.drift_records import check_may_apply, check_may_decide, check_unmoved, state_of
 from adapters.driven.memory.cluster_tables import RecommendationRow, recommendation_row
 from adapters.driven.memory.database import MemoryDatabase
 from adapters.driven.memory.remediation_tables import RemediationRow
@@ -47,11 +47,20 @@ class MemoryRecommendationStore:
         return sorted(found, key=_position, reverse=True)[:limit]
 
     async def decide(
-        self, tenant_id: int, rec_id: str, *, approved: bool, by: str, reason: str | None, now: datetime
+        self,
+        tenant_id: int,
+        rec_id: str,
+        *,
+        approved: bool,
+        by: str,
+        reason: str | None,
+        now: datetime,
+        updated_at: datetime | None = None,
     ) -> Recommendation:
         """Approves or rejects, or `Conflict`."""
         row = self._row(tenant_id, rec_id)
         check_may_decide(self._shown(row))
+        check_unmoved(row.recommendation, updated_at)
         row.approved = approved
         row.recommendation = msgspec.structs.replace(
             row.recommendation, decided_at=now, decided_by=by, reason=reason, updated_at=now
@@ -59,7 +68,13 @@ class MemoryRecommendationStore:
         return self._shown(row)
 
     async def apply(
-        self, tenant_id: int, rec_id: str, order: RemediationOrder, *, now: datetime
+        self,
+        tenant_id: int,
+        rec_id: str,
+        order: RemediationOrder,
+        *,
+        now: datetime,
+        updated_at: datetime | None = None,
     ) -> tuple[Recommendation, int]:
         """Puts a remediation into the outbox and links it, or `Conflict`."""
         row = self._row(tenant_id, rec_id)
@@ -68,6 +83,7 @@ class MemoryRecommendationStore:
         check_may_apply(
             self._shown(row), approved=row.approved, last=last.state if last is not None else None, dry_run=dry_run
         )
+        check_unmoved(row.recommendation, updated_at)
         remediation_id = self._insert(tenant_id, rec_id, order, now)
         if not dry_run:
             row.applying_id = remediation_id

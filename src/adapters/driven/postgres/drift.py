@@ -11,7 +11,7 @@ from adapters.driven.postgres.database import Database, Role
 from adapters.driven.postgres.documents import document_json
 from adapters.driven.postgres.drift_rows import event_of, event_row
 from adapters.driven.postgres.queries import affected_rows, load_queries
-from adapters.driven.postgres.recommendations import propose
+from adapters.driven.postgres.recommendations import propose, withdraw
 from core.domain.drift import SEXTANT, DriftEvent, DriftFilter, DriftStatus
 from core.domain.errors import NotFound
 from core.domain.recommendations import Recommendation
@@ -124,7 +124,9 @@ class PostgresDriftStore:
             opened = {row["drift_id"] for row in await connection.fetch(SQL["open"], tenant_id, rows)}
             lasting = opened | {row["drift_id"] for row in followed if row["status"] != DriftStatus.IGNORED.value}
             proposed = [one for event, one in found if one is not None and event.drift_id in lasting]
-            await propose(connection, tenant_id, proposed)
+            await propose(connection, tenant_id, proposed, now=now)
+            without = [event.drift_id for event, one in found if one is None and event.last_seen_at == now]
+            await withdraw(connection, tenant_id, [drift_id for drift_id in without if drift_id in lasting], now=now)
             resolved = await connection.execute(
                 SQL["resolve"], tenant_id, cluster_id, seen, SEXTANT, NO_LONGER_FOUND, now
             )

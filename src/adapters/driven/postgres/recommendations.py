@@ -7,10 +7,18 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from adapters.driven.drift_records import check_may_apply, check_may_decide
+from adapters.driven.drift_records import (
+    IN_VAIN,
+    NO_LONGER_PROPOSED,
+    UNAPPLIED_MAX,
+    check_may_apply,
+    check_may_decide,
+    check_unmoved,
+)
 from adapters.driven.postgres.database import Connection, Database, Role
 from adapters.driven.postgres.drift_rows import recommendation_of, recommendation_row
 from adapters.driven.postgres.queries import load_queries
+from core.domain.drift import SEXTANT
 from core.domain.errors import Conflict, NotFound
 from core.domain.recommendations import STATE_OF_REMEDIATION, Recommendation, RecommendationFilter
 from core.domain.remediation import RemediationOrder, RemediationState
@@ -71,30 +79,47 @@ class PostgresRecommendationStore:
         return [recommendation_of(row) for row in rows]
 
     async def decide(
-        self, tenant_id: int, rec_id: str, *, approved: bool, by: str, reason: str | None, now: datetime
+        self,
+        tenant_id: int,
+        rec_id: str,
+        *,
+        approved: bool,
+        by: str,
+        reason: str | None,
+        now: datetime,
+        updated_at: datetime | None = None,
     ) -> Recommendation:
         """See `RecommendationStore.decide`."""
         decision = "approved" if approved else "rejected"
         async with self._database.transaction(Role.WRITER, tenant_id=tenant_id, timeout_s=TIMEOUT_S) as connection:
-            check_may_decide(recommendation_of(await _locked_row(connection, tenant_id, rec_id)))
+            recommendation = recommendation_of(await _locked_row(connection, tenant_id, rec_id))
+            check_may_decide(recommendation)
+            check_unmoved(recommendation, updated_at)
             await connection.execute(SQL["decide"], tenant_id, rec_id, decision, by, reason, now)
             return recommendation_of(await _row(connection, tenant_id, rec_id))
 
     async def apply(
-        self, tenant_id: int, rec_id: str, order: RemediationOrder, *, now: datetime
+        self,
+        tenant_id: int,
+        rec_id: str,
+        order: RemediationOrder,
+        *,
+        now: datetime,
+        updated_at: datetime | None = None,
     ) -> tuple[Recommendation, int]:
         """See `RecommendationStore.apply`."""
         dry_run = order.policy.dry_run
         try:
             async with self._database.transaction(Role.WRITER, tenant_id=tenant_id, timeout_s=TIMEOUT_S) as connection:
                 row = await _locked_row(connection, tenant_id, rec_id)
-                last = row["remediation_state"]
+                recommendation, last = recommendation_of(row), row["remediation_state"]
                 check_may_apply(
-                    recommendation_of(row),
+                    recommendation,
                     approved=row["decision"] == "approved",
                     last=RemediationState(last) if last is not None else None,
                     dry_run=dry_run,
                 )
+                check_unmoved(recommendation, updated_at)
                 remediation_id = await _remediate(connection, tenant_id, rec_id, order, now)
                 await connection.execute(SQL["link"], tenant_id, rec_id, remediation_id, dry_run, now)
                 return recommendation_of(await _row(connection, tenant_id, rec_id)), remediation_id
@@ -108,12 +133,22 @@ async def add_recommendations(connection: Connection, tenant_id: int, recommenda
     return len(await connection.fetch(SQL["add"], tenant_id, rows)) if recommendations else 0
 
 
-async def propose(connection: Connection, tenant_id: int, recommendations: Sequence[Recommendation]) -> None:
-    """Adds detection's own, or renews those that nobody has decided on. Part of the caller's transaction."""
+async def propose(
+    connection: Connection, tenant_id: int, recommendations: Sequence[Recommendation], *, now: datetime
+) -> None:
+    """Adds detection's own, or renews those whose decision is open, or open again. Part of the caller's transaction."""
     if recommendations:
         rows = msgspec.json.encode([recommendation_row(each) for each in recommendations]).decode()
+        in_vain = [state.value for state in IN_VAIN]
+        await connection.execute(SQL["reopen"], tenant_id, rows, SEXTANT, in_vain, now - UNAPPLIED_MAX)
         await connection.execute(SQL["renew"], tenant_id, rows)
         await connection.execute(SQL["add"], tenant_id, rows)
+
+
+async def withdraw(connection: Connection, tenant_id: int, drift_ids: Sequence[str], *, now: datetime) -> None:
+    """Rejects detection's own that nobody has decided on. Part of the caller's transaction."""
+    if drift_ids:
+        await connection.execute(SQL["withdraw"], tenant_id, drift_ids, now, SEXTANT, NO_LONGER_PROPOSED)
 
 
 async def _row(connection: Connection, tenant_id: int, rec_id: str) -> Mapping[str, Any]:

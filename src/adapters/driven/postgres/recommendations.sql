@@ -15,11 +15,45 @@ ORDER BY r.rec_id
 ON CONFLICT (tenant_id, rec_id) DO NOTHING
 RETURNING rec_id
 
+-- name: reopen
+-- What is undecided again now that detection proposes it: what $3 withdrew, and what was approved in another form and
+-- was applied in vain (a state of $4), or not at all since $5.
+UPDATE sextant.drift_recommendations old
+SET decision = NULL, decided_at = NULL, decided_by = NULL, reason = NULL, applying_id = NULL, updated_at = r.updated_at
+FROM jsonb_to_recordset($2::jsonb) AS r (
+    rec_id text, drift_id text, recommendation_type text, recommendation_json jsonb, updated_at timestamptz)
+WHERE old.tenant_id = $1 AND old.rec_id = r.rec_id AND old.drift_id = r.drift_id AND old.automatic
+    AND CASE old.decision
+        WHEN 'rejected' THEN old.decided_by = $3
+        WHEN 'approved' THEN
+            (old.recommendation_type, old.recommendation_json)
+                IS DISTINCT FROM (r.recommendation_type, r.recommendation_json)
+            AND CASE
+                WHEN old.applying_id IS NULL THEN old.decided_at <= $5
+                ELSE EXISTS (
+                    SELECT FROM sextant.remediations m
+                    WHERE m.tenant_id = $1 AND m.id = old.applying_id AND m.state = ANY ($4::text[])
+                )
+            END
+    END
+
+-- name: withdraw
+-- What detection proposed and does not propose any more, though its drift goes on.
+UPDATE sextant.drift_recommendations
+SET decision = 'rejected', decided_at = $3, decided_by = $4, reason = $5, updated_at = $3
+WHERE tenant_id = $1 AND drift_id = ANY ($2::text[]) AND automatic AND decision IS NULL
+
 -- name: renew
--- What detection proposes by now, in place of what it proposed before and nobody has decided on.
+-- What detection proposes by now, in place of what it proposed before and nobody has decided on. What it would save
+-- moves with every look, and is no other proposal.
 UPDATE sextant.drift_recommendations old
 SET recommendation_type = r.recommendation_type, recommendation_json = r.recommendation_json,
-    estimated_savings_usd = r.estimated_savings_usd, updated_at = r.updated_at
+    estimated_savings_usd = r.estimated_savings_usd,
+    updated_at = CASE
+        WHEN (old.recommendation_type, old.recommendation_json) = (r.recommendation_type, r.recommendation_json)
+            THEN old.updated_at
+        ELSE r.updated_at
+    END
 FROM jsonb_to_recordset($2::jsonb) AS r (
     rec_id text, drift_id text, recommendation_type text, recommendation_json jsonb,
     estimated_savings_usd double precision, updated_at timestamptz)

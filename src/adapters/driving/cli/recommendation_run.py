@@ -10,16 +10,21 @@ from adapters.driving.cli.output import write
 from adapters.driving.cli.remediations import PATH as REMEDIATIONS_PATH
 from adapters.driving.cli.remediations import RemediationStory
 from adapters.driving.cli.story import audit_events, write_story
+from core.domain.audit import AuditKind
 from core.domain.remediation import ENDED, RemediationState
 
 FOLLOWED_S: Final = 60.0
 """A dry run takes some seconds; what takes longer goes on by itself."""
 POLL_S: Final = 0.3
-_BAD: Final = ENDED - {RemediationState.SUCCEEDED, RemediationState.DRY_RUN}
+_BAD: Final = ENDED - {RemediationState.SUCCEEDED}
 
 
 def has_failed(story: RemediationStory) -> bool:
-    """Whether it did not do what it was to do, or has not even begun."""
+    """Whether it did not do what it was to do, or has not even begun; a dry run, whether a step could not say what it
+    would do."""
+    if story.state is RemediationState.DRY_RUN:
+        responses = [line.details for line in story.timeline if line.kind is AuditKind.RESPONSE]
+        return not all({said.get("step"): "changed" in said for said in responses}.values())
     return story.state in _BAD or story.state is RemediationState.WAITING
 
 

@@ -1,6 +1,6 @@
 """`sextant recommendations`: what would mend drift, and doing it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import quote
@@ -103,13 +103,32 @@ def show(rec_id: RecId, /, *, server: Server = HERE, json: Json = False) -> int:
 
 
 def approve(rec_id: RecId, /, *, reason: Reason = None, server: Server = HERE, json: Json = False) -> int:
-    """Agree that it may be applied."""
-    return _decide(rec_id, "approve", reason, server, as_json=json)
+    """Agree that it may be applied: what it would change is shown, and approved if it has not changed since."""
+
+    async def agree(api: Api, found_id: str) -> tuple[Recommendation, Sequence[str]]:
+        detail = await api.get(_place(found_id), RecommendationDetail)
+        seen = {"updated_at": detail.recommendation.updated_at.isoformat()}
+        body = seen if reason is None else {**seen, "reason": reason}
+        return await api.send("POST", f"{_place(found_id)}/approve", Recommendation, body), detail.changes
+
+    async def work(api: Api) -> None:
+        found, changes = await _with_recommendation(api, rec_id, lambda found_id: agree(api, found_id))
+        _write_decided(found, changes, as_json=json)
+
+    return with_api(server, work)
 
 
 def reject(rec_id: RecId, /, *, reason: Reason = None, server: Server = HERE, json: Json = False) -> int:
     """Say that it is not to be applied."""
-    return _decide(rec_id, "reject", reason, server, as_json=json)
+
+    async def work(api: Api) -> None:
+        body = None if reason is None else {"reason": reason}
+        found = await _with_recommendation(
+            api, rec_id, lambda found_id: api.send("POST", f"{_place(found_id)}/reject", Recommendation, body)
+        )
+        _write_decided(found, (), as_json=json)
+
+    return with_api(server, work)
 
 
 def apply(
@@ -159,18 +178,13 @@ def apply(
     return with_api(server, work)
 
 
-def _decide(rec_id: str, verb: str, reason: str | None, server: Server, *, as_json: bool) -> int:
-    async def work(api: Api) -> None:
-        body = None if reason is None else {"reason": reason}
-        found = await _with_recommendation(
-            api, rec_id, lambda found_id: api.send("POST", f"{_place(found_id)}/{verb}", Recommendation, body)
-        )
-        if as_json:
-            write_json(found)
-        else:
-            write_line(f"{found.state.value}: {found.recommendation_type} in {found.cluster_id}")
-
-    return with_api(server, work)
+def _write_decided(found: Recommendation, changes: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        write_json(found)
+        return
+    for line in changes:
+        write_line(line, indent=2)
+    write_line(f"{found.state.value}: {found.recommendation_type} in {found.cluster_id}")
 
 
 async def _with_recommendation(api: Api, typed: str, act: Callable[[str], Awaitable[Done]]) -> Done:

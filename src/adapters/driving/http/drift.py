@@ -8,7 +8,7 @@ import msgspec
 from litestar import Controller, Response, get, patch, post
 from msgspec import Meta
 
-from adapters.driving.http.alert_parameters import PAGE_DEFAULT, PageCursor, PageLimit
+from adapters.driving.http.alert_parameters import PAGE_DEFAULT, DocumentsLimit, PageCursor
 from adapters.driving.http.cluster_parameters import InCluster, InNamespace, instant_of
 from adapters.driving.http.drift_parameters import (
     DriftedBefore,
@@ -79,7 +79,7 @@ class DriftController(Controller):
         namespace: InNamespace = None,
         start: DriftedFrom = None,
         end: DriftedBefore = None,
-        limit: PageLimit = PAGE_DEFAULT,
+        limit: DocumentsLimit = PAGE_DEFAULT,
         cursor: PageCursor = None,
     ) -> DriftPage:
         """Drift events, newest first, a page at a time: what was reported, and what Sextant found by itself. Where

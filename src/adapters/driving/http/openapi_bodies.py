@@ -16,7 +16,7 @@ from adapters.driving.http.incidents import MergeBody, SplitBody, UndoBody
 from adapters.driving.http.json_list import ITEMS_MAX
 from adapters.driving.http.kill_switch import KillSwitchBody
 from adapters.driving.http.policies import PolicyBody
-from adapters.driving.http.recommendations import ApplyBody
+from adapters.driving.http.recommendations import ApplyBody, ApproveBody
 from adapters.driving.http.remediations import ReasonBody
 from adapters.driving.http.sources import SourceBody, SourceUpdateBody
 from core.detection.plan import DetectionSettings
@@ -46,7 +46,7 @@ BODIES: Final[dict[str, Any]] = {
     "set_drift_status": DriftStatusBody,
     "detect_drift": DriftDetectBody,
     "post_recommendation": RecommendationSpec,
-    "approve_recommendation": ReasonBody,
+    "approve_recommendation": ApproveBody,
     "reject_recommendation": ReasonBody,
     "apply_recommendation": ApplyBody,
     "create_tenant": TenantBody,

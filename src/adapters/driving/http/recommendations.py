@@ -1,13 +1,15 @@
 """The routes of recommendations: what would mend a drift, and doing it."""
 
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime
+from typing import Annotated, Final
 from urllib.parse import quote
 
 import msgspec
 from litestar import Controller, Response, get, post
+from msgspec import Meta
 
-from adapters.driving.http.alert_parameters import PAGE_DEFAULT, PageCursor, PageLimit
+from adapters.driving.http.alert_parameters import PAGE_DEFAULT, DocumentsLimit, PageCursor
 from adapters.driving.http.cluster_parameters import InCluster
 from adapters.driving.http.drift_parameters import (
     InEnv,
@@ -26,15 +28,28 @@ PATH: Final = "/api/v1/drift/recommendations"
 TAG: Final = "Recommendations"
 
 
+UpdatedAt = Annotated[datetime, Meta(tz=True)]
+
+
+class ApproveBody(ReasonBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why, for the audit trail, and what is approved. The body may be left out."""
+
+    updated_at: UpdatedAt | None = None
+    """The recommendation's, as it was read: a conflict where it was updated since. Left out: as it is now."""
+
+
 class ApplyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to apply it. The body may be left out: a dry run."""
 
     dry_run: bool = True
     """Only says what it would change; false does it."""
+    updated_at: UpdatedAt | None = None
+    """The recommendation's, as it was read: a conflict where it was updated since. Left out: as it is now."""
 
 
 _recommendation = msgspec.json.Decoder(RecommendationSpec)
 _reason = msgspec.json.Decoder(ReasonBody)
+_approve = msgspec.json.Decoder(ApproveBody)
 _apply = msgspec.json.Decoder(ApplyBody)
 
 
@@ -66,7 +81,7 @@ class RecommendationController(Controller):
         drift: OfDrift = None,
         of_type: OfType = None,
         in_state: StateOfRecommendation = None,
-        limit: PageLimit = PAGE_DEFAULT,
+        limit: DocumentsLimit = PAGE_DEFAULT,
         cursor: PageCursor = None,
     ) -> RecommendationPage:
         """Recommendations, newest first, a page at a time: what was sent, and what Sextant recommends itself. Where
@@ -89,34 +104,35 @@ class RecommendationController(Controller):
         self, request: ApiRequest, services: ServicesDependency, rec_id: RecommendationInPath
     ) -> Recommendation:
         """Agrees that it may be applied. Nothing is done yet: `apply` does it. A conflict while it is being applied,
-        or where it was."""
-        return await _decided(request, services, rec_id, approved=True)
+        or where it was, or where it was updated since `updated_at`: Sextant renews its own proposals until somebody has
+        decided, so send the one that was read."""
+        wanted = _id(rec_id)
+        body = await optional_json_body(request, _approve) or ApproveBody()
+        return await services.recommendations.decide(
+            request.user, wanted, approved=True, reason=body.reason, updated_at=body.updated_at
+        )
 
     @post("/{rec_id:str}/reject", operation_id="reject_recommendation", summary="Reject", status_code=200)
     async def reject(
         self, request: ApiRequest, services: ServicesDependency, rec_id: RecommendationInPath
     ) -> Recommendation:
         """Says that it must not be applied, and why. A conflict while it is being applied, or where it was."""
-        return await _decided(request, services, rec_id, approved=False)
+        wanted = _id(rec_id)
+        body = await optional_json_body(request, _reason) or ReasonBody()
+        return await services.recommendations.decide(request.user, wanted, approved=False, reason=body.reason)
 
     @post("/{rec_id:str}/apply", operation_id="apply_recommendation", summary="Apply", status_code=202)
     async def apply(self, request: ApiRequest, services: ServicesDependency, rec_id: RecommendationInPath) -> Applied:
         """Starts a remediation of it: by default a dry run, which says what it would change and needs no approval. With
         `dry_run` false it must have been approved; then limits, blast radius, verification and rollback hold as for
         any remediation, and the remediation's own page tells how it goes. A conflict while another one of it runs,
-        or (unless it is a dry run) where Sextant's own drift event is resolved."""
+        where it was updated since `updated_at`, or (unless it is a dry run) where Sextant's own drift event is
+        resolved."""
         wanted = _id(rec_id)
         body = await optional_json_body(request, _apply) or ApplyBody()
-        return await services.recommendations.apply(request.user, wanted, dry_run=body.dry_run)
-
-
-async def _decided(
-    request: ApiRequest, services: ServicesDependency, segment: str, *, approved: bool
-) -> Recommendation:
-    rec_id = _id(segment)
-    body = await optional_json_body(request, _reason)
-    reason = None if body is None else body.reason
-    return await services.recommendations.decide(request.user, rec_id, approved=approved, reason=reason)
+        return await services.recommendations.apply(
+            request.user, wanted, dry_run=body.dry_run, updated_at=body.updated_at
+        )
 
 
 def _id(segment: str) -> str:
