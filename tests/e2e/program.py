@@ -22,9 +22,9 @@ COLLECTING = {"SEXTANT_COLLECTION_ENABLED": "true"}
 """The setting with which a server of these tests has a collector."""
 START_TIMEOUT_S = 60.0
 """A first start takes about 4 s on an idle machine; test machines are rarely idle."""
-STOP_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
 """A second or two on an idle machine; each part of the program has some seconds of its own."""
-GONE_TIMEOUT_S = 30.0
+GONE_TIMEOUT_S = 10.0
 """Until nothing is left of a program that has ended: its PostgreSQL shuts down in order."""
 PORT_MIN, PORT_COUNT = 10_000, 20_000
 """Below those that sockets get by themselves (from 32768 on)."""

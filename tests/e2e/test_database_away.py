@@ -22,7 +22,7 @@ pytestmark = pytest.mark.postgres
 REFUSED_WITHIN_S = 5.0
 RECOVERED_WITHIN_S = 10.0
 NOTICED_AFTER_S = 7.0
-SLACK_S = 10.0
+SLACK_S = 1.0
 """For a test machine that is busy with other work; what is promised is the figure without it."""
 ROUNDS = int(os.environ.get("SEXTANT_TEST_OUTAGES", "1"))
 """How often the database is taken away in each manner."""
@@ -126,7 +126,8 @@ def test_requests_are_refused_in_time_and_served_again_in_time(
                         assert reply.headers["content-type"] == "application/problem+json"
                         assert reply.json()["type"] == "urn:sextant:problem:unavailable"
                         assert "database" in reply.json()["detail"]
-                assert httpx.get(f"{program.url}/healthz", timeout=SLACK_S).status_code == 200
+                assert time.monotonic() - taken_s < 2 * REFUSED_WITHIN_S
+                assert httpx.get(f"{program.url}/healthz", timeout=1).status_code == 200
                 # Long enough for every part of the program to have noticed, so that every part must recover.
                 wait_until(partial(has_passed, taken_s + NOTICED_AFTER_S), 10)
             back_s = time.monotonic()
@@ -135,7 +136,7 @@ def test_requests_are_refused_in_time_and_served_again_in_time(
                 RECOVERED_WITHIN_S + SLACK_S,
                 lambda: f"not served: {_unserved(program)}",
             )
-            await_acknowledgements(writers, 1, RECOVERED_WITHIN_S + SLACK_S)
+            await_acknowledgements(writers, 1, RECOVERED_WITHIN_S)
             assert time.monotonic() - back_s < RECOVERED_WITHIN_S + SLACK_S
             assert all(writer.refusals == {503} for writer in writers)
     ledger.check()

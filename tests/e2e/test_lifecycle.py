@@ -15,17 +15,7 @@ import psycopg
 import pytest
 
 from tests.conftest import on_postgres, on_timescale_native
-from tests.e2e.program import (
-    GONE_TIMEOUT_S,
-    KEY,
-    STOP_TIMEOUT_S,
-    clean_environment,
-    free_port,
-    is_alive,
-    run_sextant,
-    running,
-    wait_until,
-)
+from tests.e2e.program import KEY, clean_environment, free_port, is_alive, run_sextant, running, wait_until
 from tests.support.servers import with_database
 from tests.support.store_fixtures import empty_database
 
@@ -43,9 +33,9 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_sigterm_lets_a_request_in_progress_finish(tmp_path: Path) -> None:
     """A body that is half sent at SIGTERM is read, stored and answered; then all ends with 0, nothing left over."""
-    with running(tmp_path) as program:
+    with running(tmp_path, "--workers", "2") as program:
         family = program.family()
-        assert len(family) >= 4  # the keeper, a worker, PostgreSQL and its own
+        assert len(family) >= 5  # the keeper, two workers, PostgreSQL and its own
         with socket.create_connection(("127.0.0.1", program.port), timeout=10) as connection:
             body = b'{"name":"half_sent","value":4.5}'
             head = (
@@ -53,16 +43,15 @@ def test_sigterm_lets_a_request_in_progress_finish(tmp_path: Path) -> None:
                 f"X-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
             )
             connection.sendall(head.encode() + body[:10])
-            # The only worker answers: by now it has read the half.
-            assert httpx.get(f"{program.url}/healthz").status_code == 200
+            assert httpx.get(f"{program.url}/healthz").status_code == 200  # by now the half has been read
             assert program.process is not None
             program.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: not _accepts(program.port), STOP_TIMEOUT_S)
+            wait_until(lambda: not _accepts(program.port), 5)
             connection.sendall(body[10:])
             reply = b"".join(iter(lambda: connection.recv(65_536), b""))
         assert reply.startswith(b"HTTP/1.1 200"), reply
-        assert program.process.wait(STOP_TIMEOUT_S) == 0
-        wait_until(lambda: not [one for one in family if is_alive(one)], GONE_TIMEOUT_S, lambda: f"left: {family}")
+        assert program.process.wait(10) == 0
+        wait_until(lambda: not any(map(is_alive, family)), 3, lambda: f"left behind: {family}")
         program.start()
         with httpx.Client(base_url=program.url, headers={"x-api-key": KEY}) as client:
             latest = client.get("/api/v1/metrics/latest/half_sent").json()["data"]

@@ -18,11 +18,10 @@ from tests.support.receiver import Behaviour, answer, drip, hang, reset
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-SEND_TIMEOUT_S = 3.0
-"""A receiver of the test's own may stall for a moment, too."""
+SEND_TIMEOUT_S = 1.0
 RETRY_AFTER_S = 2.0
-PROMPT_S = 30.0
-"""In which a good receiver has heard on a busy machine; those that never answer would cost a minute and more."""
+PROMPT_S = 5.0
+"""In which a good receiver has heard on a busy machine: half a second is waited for others of the same rule."""
 SLOW_ALERTS = 4
 LEASE_ENDS = bool(os.environ.get("SEXTANT_TEST_LEASES"))
 """Whether to wait for a lease of 61 s to end by itself instead of ending it in the table."""
@@ -46,7 +45,7 @@ NEVER = {"302": answer(302, headers={"Location": "/elsewhere"}), "410": answer(4
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """Yield a server that waits for receivers for some seconds."""
+    """Yield a server that waits for receivers for a second."""
     settings = {**LOOPBACK, "SEXTANT_OUTBOUND_TIMEOUT": f"{SEND_TIMEOUT_S:.0f}s"}
     with running(tmp_path_factory.mktemp("faults"), environment=settings) as program:
         yield program

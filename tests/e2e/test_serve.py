@@ -10,7 +10,6 @@ import pytest
 
 from tests.e2e.program import (
     COLLECTING,
-    GONE_TIMEOUT_S,
     KEY,
     STOP_TIMEOUT_S,
     Program,
@@ -143,7 +142,7 @@ def test_a_signal_stops_everything_and_data_stay(number: signal.Signals, tmp_pat
         program.process.send_signal(number)
         assert program.process.wait(STOP_TIMEOUT_S) == 0
         # The interpreter's own resource tracker ends last.
-        wait_until(lambda: not any(map(is_alive, family)), GONE_TIMEOUT_S)
+        wait_until(lambda: not any(map(is_alive, family)), 5)
         program.start()
         assert latest(program, key) == [1.5]
         assert admin_key(program) == key

@@ -13,7 +13,7 @@ import pytest
 from adapters.runtime.embedded_access import embedded_database
 from tests.conftest import on_postgres, on_timescale_native
 from tests.e2e.ledger import Ledger, await_acknowledgements
-from tests.e2e.program import KEY, STOP_TIMEOUT_S, Program, is_alive, running, wait_until
+from tests.e2e.program import KEY, Program, is_alive, running, wait_until
 from tests.support.store_fixtures import empty_database
 
 ROUNDS = int(os.environ.get("SEXTANT_TEST_KILLS", "2"))
@@ -108,7 +108,7 @@ def test_a_stop_under_load_loses_nothing(program: Program, ledger: Ledger) -> No
         await_acknowledgements(writers, 5)
         assert program.process is not None
         program.process.send_signal(signal.SIGTERM)
-        assert program.process.wait(STOP_TIMEOUT_S) == 0
+        assert program.process.wait(12) == 0
         program.start()
         await_acknowledgements(writers, 5)
     ledger.check()

@@ -24,8 +24,7 @@ from tests.support.filled_outbox import FilledOutbox
 from tests.support.orders import order
 from tests.support.temporal import eventually, require_temporal, run_temporal, started_workflows
 
-STOPPED_S = 20.0
-"""An action under way has three seconds to end; the test's own end would be a minute away."""
+STOPPED_S = 5.0
 SPAWNED_S = 120.0
 """Until a new interpreter has imported everything and worked, on a busy machine."""
 

@@ -126,7 +126,7 @@ async def test_a_gigabyte_costs_neither_memory_nor_time(vendor: OneSeries) -> No
     began_s = time.monotonic()
     vendor.double.script[:] = [GIGABYTE]
     points, problem = await ended(vendor.source)
-    assert time.monotonic() - began_s < 60
+    assert time.monotonic() - began_s < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200 << 10
     if isinstance(vendor.double, DatadogDouble):
         assert problem is not None

@@ -37,6 +37,20 @@ class RefusedError(Exception):
         self.code, self.reason, self.headers = code, reason, headers or {}
 
 
+def write_kubeconfig(path: Path, url: str, token: str) -> Path:
+    """A kubeconfig file whose one context is a server with a user's token."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "sextant"}}],
+        "clusters": [{"name": "test", "cluster": {"server": url}}],
+        "users": [{"name": "sextant", "user": {"token": token}}],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
 class KubernetesApiServer:
     """Objects and the rules by which they change."""
 
@@ -133,16 +147,7 @@ class KubernetesApiServer:
 
     def kubeconfig(self, path: Path, *, token: str = TOKEN) -> Path:
         """Writes a kubeconfig file for this server."""
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "sextant"}}],
-            "clusters": [{"name": "test", "cluster": {"server": self.url}}],
-            "users": [{"name": "sextant", "user": {"token": token}}],
-        }
-        path.write_text(json.dumps(content))
-        return path
+        return write_kubeconfig(path, self.url, token)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs))

@@ -5,13 +5,14 @@ of Node, Pod, Deployment, HorizontalPodAutoscaler; metrics.k8s.io/v1beta1). The 
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+
+from tests.support.kubernetes_api import write_kubeconfig
 
 TOKEN = "a-service-account-token"
 Object = dict[str, Any]
@@ -59,16 +60,7 @@ class ClusterApi:
 
     def kubeconfig(self, path: Path, *, token: str = TOKEN) -> Path:
         """Writes a kubeconfig file for this server."""
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "sextant"}}],
-            "clusters": [{"name": "test", "cluster": {"server": self.url}}],
-            "users": [{"name": "sextant", "user": {"token": token}}],
-        }
-        path.write_text(json.dumps(content))
-        return path
+        return write_kubeconfig(path, self.url, token)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path_qs)

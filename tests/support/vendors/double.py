@@ -1,5 +1,6 @@
 """A vendor's service on loopback: its documented behaviour, and faults before it where a test asks for them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -12,7 +13,7 @@ from adapters.driven.memory.clock import FakeClock
 from tests.support.receiver import Behaviour, Received, Receiver
 
 
-class VendorDouble:
+class VendorDouble(ABC):
     """Answers by `respond`, which each vendor's double has; its clock is the test's, `skew_s` ahead."""
 
     def __init__(self, clock: FakeClock) -> None:
@@ -46,13 +47,13 @@ class VendorDouble:
         """What it does first, instead of answering."""
         return self._receiver.script
 
+    @abstractmethod
     def respond(self, request: web.Request, body: bytes) -> web.Response:
         """The vendor's answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def limited(self) -> web.Response:
         """The vendor's answer to one request too many."""
-        raise NotImplementedError
 
     def within_limit(self) -> bool:
         """Counts a request against `limit`."""

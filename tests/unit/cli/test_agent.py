@@ -229,7 +229,7 @@ async def test_the_command_measures_this_machine_until_sigterm(tmp_path: Path) -
         started_s = time.monotonic()
         agent.process.send_signal(signal.SIGTERM)
         status, summary, _ = await agent.ended()
-        assert time.monotonic() - started_s < 30
+        assert time.monotonic() - started_s < 5
     assert status == 0
     assert summary["accepted"] == summary["sampled"] == len(server.stored)
     assert summary["pending"] == summary["rejected"] == 0
