@@ -16,14 +16,14 @@ from adapters.bootstrap import run_migrations
 from adapters.driving.cli.background import work_in_child
 from adapters.main import SextantProgram
 from adapters.runtime.settings import DatabaseSettings, ServerSettings, Settings, TemporalSettings
-from adapters.runtime.supervision import supervised_process, supervised_temporal
+from adapters.runtime.supervision import supervised_processes, supervised_temporal
 from adapters.runtime.temporal_client import connect_temporal
 from core.domain.actions import AnnotateAction
 from core.domain.remediation import RemediationPolicy, Step
 from tests.support.children import children_named
 from tests.support.orders import order
 from tests.support.servers import Engine
-from tests.support.temporal import require_temporal, started_workflows
+from tests.support.temporal import eventually, require_temporal, started_workflows
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -78,15 +78,14 @@ def test_every_episode_has_one_workflow_whatever_is_killed(
         settings = msgspec.structs.replace(settings, temporal=TemporalSettings(address=address))
         added = connection.execute("INSERT INTO sextant.tenants (name) VALUES ('shop') RETURNING id").fetchone()
         assert added is not None
-        with (
-            supervised_process("one", work_in_child, SextantProgram(), settings),
-            supervised_process("two", work_in_child, SextantProgram(), settings),
-        ):
+        workers = dict.fromkeys(("one", "two"), work_in_child)
+        with supervised_processes(workers, SextantProgram(), settings):
             started_s = time.monotonic()
             inserted = kills = 0
             while (states := states_of(connection)) != {"dry_run": EPISODES}:
                 assert time.monotonic() - started_s < DONE_WITHIN_S, states
-                for _ in range(min(10, EPISODES - inserted)):
+                waits_for_kills = kills < KILLS  # so that the last one is not over before
+                for _ in range(min(10, EPISODES - waits_for_kills - inserted)):
                     inserted += 1
                     insert_episode(connection, added[0], inserted)
                 begun = inserted - states.get("waiting", 0)
@@ -101,5 +100,11 @@ def test_every_episode_has_one_workflow_whatever_is_killed(
 
 
 async def workflows_of(settings: TemporalSettings) -> list[str]:
-    """What Temporal lists."""
-    return await started_workflows(await connect_temporal(settings))
+    """What Temporal lists, once it lists as many as there are episodes: its list follows what it does."""
+    client = await connect_temporal(settings)
+
+    async def are_listed() -> bool:
+        return len(await started_workflows(client)) >= EPISODES
+
+    await eventually(are_listed)
+    return await started_workflows(client)

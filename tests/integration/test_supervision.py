@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from adapters.runtime.embedded_postgres import EmbeddedPostgresError
-from adapters.runtime.supervision import become_child, supervised_postgres, supervised_process
+from adapters.runtime.supervision import become_child, supervised_postgres, supervised_processes
 
 
 def note_and_wait(notes: Path, parent_pid: int) -> None:
@@ -38,10 +38,13 @@ def lines(notes: Path) -> list[str]:
     return notes.read_text().splitlines() if notes.exists() else []
 
 
-def test_a_child_that_dies_is_replaced_and_the_last_is_stopped(tmp_path: Path) -> None:
+def test_a_child_that_dies_is_replaced_and_the_last_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each death brings a new process; on leaving the child is asked to stop, and has gone."""
+    monkeypatch.setattr("adapters.runtime.supervision.STOP_TIMEOUT_S", 60.0)
     notes = tmp_path / "notes"
-    with supervised_process("noter", note_and_wait, notes):
+    with supervised_processes({"noter": note_and_wait}, notes):
         for deaths in range(2):
             wait_until(lambda deaths=deaths: len(lines(notes)) == deaths + 1)  # type: ignore[misc]  # mypy cannot infer the lambda's default
             os.kill(int(lines(notes)[-1]), signal.SIGKILL)

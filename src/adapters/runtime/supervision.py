@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -43,37 +43,55 @@ def become_child(parent_pid: int) -> None:
 
 
 @contextmanager
-def supervised_process(name: str, target: Callable[..., None], *arguments: Any) -> Iterator[None]:
-    """Runs ``target(*arguments, parent_pid)`` in a process; on leaving it gets SIGTERM and some seconds."""
-    stopping = threading.Event()
-    wake, woken = multiprocessing.Pipe()
+def supervised_processes(targets: Mapping[str, Callable[..., None]], *arguments: Any) -> Iterator[None]:
+    """Runs ``target(*arguments, parent_pid)`` for each name in a process of its own.
 
-    def supervise() -> None:
+    On leaving, all get SIGTERM at once, and the same seconds: none waits for another one's last work.
+    """
+    supervisors = [_ProcessSupervisor(name, target, arguments) for name, target in targets.items()]
+    try:
+        for supervisor in supervisors:
+            supervisor.thread.start()
+        yield
+    finally:
+        begun = [supervisor for supervisor in supervisors if supervisor.thread.ident is not None]
+        for supervisor in begun:
+            supervisor.ask_to_stop()
+        for supervisor in begun:
+            supervisor.thread.join()
+
+
+class _ProcessSupervisor:
+    def __init__(self, name: str, target: Callable[..., None], arguments: Sequence[Any]) -> None:
+        self.thread = threading.Thread(target=self._run, name=f"{name} supervisor")
+        self._name = name
+        self._target = target
+        self._arguments = arguments
+        self._stopping = threading.Event()
+        self._wake, self._woken = multiprocessing.Pipe()
+
+    def ask_to_stop(self) -> None:
+        """Returns at once; the thread ends when the process has."""
+        self._stopping.set()
+        self._wake.send_bytes(b"")
+
+    def _run(self) -> None:
         pauses = _Pauses()
-        while not stopping.is_set():
+        while not self._stopping.is_set():
             process = multiprocessing.get_context("spawn").Process(
-                target=target, args=(*arguments, os.getpid()), name=name, daemon=True
+                target=self._target, args=(*self._arguments, os.getpid()), name=self._name, daemon=True
             )
             process.start()
-            wait([process.sentinel, woken])
-            if stopping.is_set():
+            wait([process.sentinel, self._woken])
+            if self._stopping.is_set():
                 process.terminate()
                 process.join(STOP_TIMEOUT_S)
                 process.kill()
             process.join()
-            if not stopping.is_set():
+            if not self._stopping.is_set():
                 pause_s = pauses.next_s()
-                log.error("process_died", process=name, status=process.exitcode, restart_in_s=pause_s)
-                stopping.wait(pause_s)
-
-    thread = threading.Thread(target=supervise, name=f"{name} supervisor")
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        wake.send_bytes(b"")
-        thread.join()
+                log.error("process_died", process=self._name, status=process.exitcode, restart_in_s=pause_s)
+                self._stopping.wait(pause_s)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import Final
 from adapters.driving.cli.program import Program
 from adapters.runtime.settings import Settings
 
+Child = Callable[[Program, Settings, int], None]
+"""Works in a process of its own, whose parent has that id."""
 Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
 """Works until the event is set."""
 ALERTS_NICENESS: Final = 5
@@ -41,6 +43,17 @@ def collect_in_child(program: Program, settings: Settings, parent_pid: int) -> N
     """The process that collects from metric sources."""
     os.nice(COLLECTION_NICENESS)
     _in_child("collect", program.collect, settings, parent_pid)
+
+
+def shared_work(settings: Settings) -> dict[str, Child]:
+    """The processes of work that several servers share: those that are switched on. Detection computes for seconds
+    at a time, so that whatever were in its process would wait."""
+    children: dict[str, Child] = {}
+    if settings.detection.enabled:
+        children["detection"] = detect_in_child
+    if settings.collection.enabled:
+        children["collector"] = collect_in_child
+    return children
 
 
 def work_in_child(program: Program, settings: Settings, parent_pid: int) -> None:

@@ -1,11 +1,10 @@
 """`sextant keep`: the background work on its own."""
 
 import asyncio
-from contextlib import ExitStack
 from functools import partial
 from typing import Annotated
 
-from adapters.driving.cli.background import collect_in_child, detect_in_child, until_signal
+from adapters.driving.cli.background import shared_work, until_signal
 from adapters.driving.cli.database import DataDir, Hidden, migrated, with_data_dir
 from adapters.driving.cli.program import Program
 from adapters.runtime.settings import Settings
@@ -33,15 +32,11 @@ def keep(
     usage.
     """
     from adapters.runtime.logging import configure_logging
-    from adapters.runtime.supervision import supervised_process
+    from adapters.runtime.supervision import supervised_processes
 
     settings = with_data_dir(settings, data_dir)
     configure_logging(settings.log)
-    with migrated(settings, program) as settings, ExitStack() as opened:
-        if settings.detection.enabled:  # it computes for seconds at a time: in this process alerts would wait
-            opened.enter_context(supervised_process("detection", detect_in_child, program, settings))
-        if settings.collection.enabled:
-            opened.enter_context(supervised_process("collector", collect_in_child, program, settings))
+    with migrated(settings, program) as settings, supervised_processes(shared_work(settings), program, settings):
         asyncio.run(until_signal(partial(keep_and_alert, program), settings))
 
 

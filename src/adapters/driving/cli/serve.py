@@ -19,13 +19,7 @@ from typing import Annotated, Final
 import msgspec
 from cyclopts import Parameter, validators
 
-from adapters.driving.cli.background import (
-    alert_in_child,
-    collect_in_child,
-    detect_in_child,
-    keep_in_child,
-    work_in_child,
-)
+from adapters.driving.cli.background import alert_in_child, keep_in_child, shared_work, work_in_child
 from adapters.driving.cli.database import Hidden, with_data_dir, with_database
 from adapters.driving.cli.output import CommandError, write
 from adapters.driving.cli.program import Migrated, Program
@@ -88,7 +82,7 @@ def serve(
     """
     from adapters.driving.cli.workers import listen_address, serve_http
     from adapters.runtime.logging import configure_logging
-    from adapters.runtime.supervision import supervised_process
+    from adapters.runtime.supervision import supervised_processes
 
     given = {"host": host, "port": port, "workers": workers}
     server = msgspec.structs.replace(
@@ -104,14 +98,10 @@ def serve(
         key = _first_key(program, settings)
         settings, remediation = opened.enter_context(temporal_for_server(settings))
         opened.enter_context(_metrics_directory())
-        opened.enter_context(supervised_process("keeper", keep_in_child, program, settings))
-        opened.enter_context(supervised_process("alerts", alert_in_child, program, settings))
-        if settings.detection.enabled:
-            opened.enter_context(supervised_process("detection", detect_in_child, program, settings))
-        if settings.collection.enabled:
-            opened.enter_context(supervised_process("collector", collect_in_child, program, settings))
+        children = {"keeper": keep_in_child, "alerts": alert_in_child, **shared_work(settings)}
         if settings.worker.enabled and settings.temporal.address is not None:
-            opened.enter_context(supervised_process("worker", work_in_child, program, settings))
+            children["worker"] = work_in_child
+        opened.enter_context(supervised_processes(children, program, settings))
         block = startup_block(settings, migrated, key, remediation)
         serve_http(program, settings, on_ready=lambda: write(block))
 
