@@ -3,14 +3,16 @@
 import asyncio
 import gc
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from adapters.driving.cli.program import AsgiApp, Message, Receive, Send
-from adapters.driving.cli.workers import ServedApp, forget_dead_processes
+from adapters.driving.cli.workers import ServedApp, forget_dead_processes, keep_stop_signals
 from core.domain.errors import Unavailable
 
 
@@ -96,6 +98,42 @@ async def test_a_database_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyP
     life.to_app.put_nowait({"type": "lifespan.shutdown"})
     await lifespan
     assert life.seen[:2] == ["opened", "lifespan.startup.complete"]
+
+
+@pytest.fixture
+def resting() -> Iterator[uvloop.Loop]:
+    """Yield a worker's loop, which does not run; signals are as they were afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, uvloop.Loop)
+        yield loop
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_a_signal_is_heard_once_though_the_loop_rests(resting: uvloop.Loop, *, rests: bool) -> None:
+    """As between start-up and serving; by itself uvloop would look at it when another one comes."""
+    heard: list[int] = []
+    resting.add_signal_handler(signal.SIGTERM, heard.append, 1)
+
+    async def start() -> None:
+        keep_stop_signals()
+
+    async def serve() -> None:
+        if not rests:
+            signal.raise_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            while not heard:  # noqa: ASYNC110  # what changes has no event
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+
+    resting.run_until_complete(start())
+    if rests:
+        signal.raise_signal(signal.SIGTERM)
+    resting.run_until_complete(serve())
+    assert heard == [1]
 
 
 def test_gauges_of_ended_processes_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Any, Final
 
 import structlog
 
@@ -130,6 +131,7 @@ class ServedApp:
         return self._app(scope, receive, send)
 
     async def _lifespan(self, scope: Message, receive: Receive, send: Send) -> None:
+        keep_stop_signals()
         startup = await receive()
         pending = [startup]
         last: Message = {"type": "lifespan.shutdown.complete"}
@@ -153,6 +155,7 @@ class ServedApp:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR_THRESHOLDS)
+            await asyncio.sleep(0)  # so that the loop sees a signal of meanwhile before it rests
             await self._app(scope, receive_again, send_but_last)
         await send(last)
 
@@ -164,6 +167,29 @@ class ServedApp:
             except Unavailable as error:
                 log.warning("database_unavailable", reason=str(error), retry_in_s=REOPEN_PAUSE_S)
                 await asyncio.sleep(REOPEN_PAUSE_S)
+
+
+def keep_stop_signals() -> None:
+    """Makes uvloop hear of a signal that comes while it rests, as it does between a worker's start-up and its serving.
+
+    By itself uvloop 0.23 looks at such a signal only when another one comes: a worker would take requests for the
+    seconds after which it is killed.
+    """
+    from uvloop import Loop
+
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, Loop):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, partial(_hear, loop, signal.getsignal(number)))
+            signal.siginterrupt(number, False)
+
+
+def _hear(loop: asyncio.AbstractEventLoop, usual: Any, number: int, frame: FrameType | None) -> None:
+    """Does as usual, or, where the loop rests, has the signal raised again when it runs."""
+    if loop.is_running():
+        usual(number, frame)
+    else:
+        loop.call_soon(signal.raise_signal, number)
 
 
 def listen_address(server: ServerSettings) -> str:
