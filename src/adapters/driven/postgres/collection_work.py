@@ -19,6 +19,9 @@ from ports.driven.source_store import SCHEDULE, SOURCE_DELETED, Checkpoint, Coll
 TIMEOUT_S: Final = 30.0
 """Thousands of checkpoints are moved in some tenths of a second; longer means that the database is in trouble."""
 
+LOCK_TIMEOUT_S: Final = 5.0
+"""Claims take milliseconds: whoever holds the lock for longer is frozen, and its session ends by itself."""
+
 SQL = load_queries(__package__, "collection_work.sql")
 
 
@@ -32,7 +35,7 @@ class PostgresCollectionWorkStore:
         """See `CollectionWorkStore.claim`."""
         token, until = uuid4(), now + timedelta(seconds=lease_s)
         async with self._database.transaction(Role.KEEPER, timeout_s=TIMEOUT_S) as connection:
-            await connection.execute(SQL["lock_claims"])
+            await connection.execute(SQL["lock_claims"], timeout=LOCK_TIMEOUT_S)
             await connection.execute(SQL["end_orphans"], now, json_of(SOURCE_DELETED))
             run_id = await connection.fetchval(SQL["run_out"], now)
             if run_id is None:
