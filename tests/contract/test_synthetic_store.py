@@ -21,7 +21,7 @@ from ports.driven.synthetic_store import Purge
 from tests.support import oracle
 from tests.support.alert_rows import FIRING, alert_revision, close_is_requested, write_alert
 from tests.support.cluster_rows import change, drift_event, recommendation, snapshot
-from tests.support.detection_runs import LEASE_S, NOTHING, anomaly, claimed
+from tests.support.detection_runs import LEASE_S, NOTHING, anomaly, claimed, look
 from tests.support.incident_rows import add_errors, open_incident
 from tests.support.queries import one_line, partials, raw_points
 from tests.support.storages import RECENT_US, Row, Storage, Store, Tenancy, ids, settle_all
@@ -185,15 +185,18 @@ async def test_what_was_concluded_goes(storage: Storage, tenancy: Tenancy, neigh
 
 
 async def test_no_purge_amid_detection(storage: Storage, tenancy: Tenancy) -> None:
-    """While a run may still write what it saw, a purge waits; a run whose claim has run out is not waited for."""
+    """While a run may still write what it saw, a purge waits, as other runs do for the purge; a run whose claim has
+    run out is not waited for."""
     claim = await claimed(storage.detection_runs, tenancy, NOW)
     asked = await storage.synthetic.request(tenancy.id, by="key:1", now=NOW)
     assert not await storage.synthetic_purger.purge(asked.id, now=NOW + timedelta(seconds=LEASE_S - 1))
     await storage.detection_runs.finish(claim, RunState.DONE, now=NOW)
+    assert await look(storage.detection_runs, tenancy, NOW + timedelta(hours=1)) is None
     assert await storage.synthetic_purger.purge(asked.id, now=NOW + timedelta(seconds=LEASE_S - 1))
     asleep = await claimed(storage.detection_runs, tenancy, NOW + timedelta(hours=1))
     asked = await storage.synthetic.request(tenancy.id, by="key:1", now=NOW)
     over = NOW + timedelta(hours=1, seconds=LEASE_S + 1)
+    assert await look(storage.detection_runs, tenancy, over) is None
     assert await storage.synthetic_purger.purge(asked.id, now=over)
     with pytest.raises(Conflict):  # who wakes then writes nothing that is gone
         await storage.detection_runs.save(

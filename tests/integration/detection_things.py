@@ -32,11 +32,12 @@ async def detection_things(
     ):
         made = await client.request(method, f"/api/v1/{path}", json=body)
         assert made.status_code == 200, made.text
+    anomaly_id = await _anomaly(server, tenancy, secret)  # before the purge: no run begins while one waits
     purge = await client.post("/api/v1/synthetic/purge")
     assert purge.status_code == 202, purge.text
     return {
         "event_id": event_id,
-        "anomaly_id": str(await _anomaly(server, tenancy, secret)),
+        "anomaly_id": str(anomaly_id),
         "incident_id": await _incident(server, tenancy, secret),
         "purge_id": purge.json()["id"],
     }

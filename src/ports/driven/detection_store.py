@@ -108,7 +108,8 @@ class DetectionRuns(Protocol):
     ) -> RunClaim | None:
         """A run to do: first that whose claim has the token `own` (the caller's, who was cut off), then one whose claim
         has run out, the progress of either kept, else that of a tenant, enabled, that is due (`due_instant`): the
-        tenant's first due instant without a run lies `overdue_s` back.
+        tenant's first due instant without a run lies `overdue_s` back. While a purge of synthetic data waits, the
+        tenant has no run but its caller's own: one would write back what it saw before.
 
         A due instant is a whole multiple of the tenant's interval since the Unix epoch. A tenant that has never had a
         run is due at once. However many instants were missed, one run is made up, for the last: its `covers_from` is

@@ -53,7 +53,8 @@ class SyntheticPurger(Protocol):
 
         False where points of such series are still unsettled in the journal, or somebody settles now: settle
         everything and come again. False as well while a run of the tenant's detection is under way, which would write
-        back what it saw before. True where it was done already, or somebody does it now.
+        back what it saw before; another one begins only after the purge. True where it was done already, or somebody
+        does it now.
 
         Stored aggregates over the emptied range follow by the next refresh, before which no query shows what was
         deleted. The series stay, and take what is sent for them later.

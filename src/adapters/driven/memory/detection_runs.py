@@ -1,6 +1,6 @@
 """The work of scheduled detection in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -36,7 +36,8 @@ class MemoryDetectionRuns:
     ) -> RunClaim | None:
         """The caller's own, one whose claim has run out, or a new one."""
         tenant_ids = list(self._database.tenants) if tenant_id is None else [tenant_id]
-        row = self._take_over(tenant_ids, now, own) or self._begin(tenant_ids, now, overdue_s)
+        purged = self._database.events.purged()
+        row = self._take_over(tenant_ids, now, own, purged) or self._begin(set(tenant_ids) - purged, now, overdue_s)
         if row is None:
             return None
         row.run = msgspec.structs.replace(row.run, attempts=row.run.attempts + 1)
@@ -136,13 +137,17 @@ class MemoryDetectionRuns:
             del stored[anomaly_id]
         return len(runs) + len(anomalies)
 
-    def _take_over(self, tenant_ids: Sequence[int], now: datetime, own: UUID | None) -> RunRow | None:
+    def _take_over(
+        self, tenant_ids: Sequence[int], now: datetime, own: UUID | None, purged: Set[int]
+    ) -> RunRow | None:
         newest = [row for tenant_id in tenant_ids if (row := self._newest(tenant_id)) is not None]
         running = [row for row in newest if row.run.state is RunState.RUNNING]
-        lost = [row for row in running if row.leased_until <= now or row.token == own]
+        lost = [
+            row for row in running if row.token == own or (row.leased_until <= now and row.tenant_id not in purged)
+        ]
         return min(lost, key=lambda row: (row.token != own, row.leased_until, row.run.id), default=None)
 
-    def _begin(self, tenant_ids: Sequence[int], now: datetime, overdue_s: float) -> RunRow | None:
+    def _begin(self, tenant_ids: Iterable[int], now: datetime, overdue_s: float) -> RunRow | None:
         for tenant_id in sorted(tenant_ids, key=self._newest_due):
             settings, newest = self._settings(tenant_id), self._newest(tenant_id)
             if not settings.enabled or (newest is not None and newest.run.state is RunState.RUNNING):

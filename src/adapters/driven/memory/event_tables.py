@@ -33,6 +33,10 @@ class EventTables:
         self.dependencies: dict[int, tuple[Dependency, ...]] = {}  # by tenant, ascending
         self.purges: dict[int, PurgeRow] = {}  # by id
 
+    def purged(self) -> set[int]:
+        """The tenants with a purge that is not done yet."""
+        return {row.tenant_id for row in self.purges.values() if row.purge.finished_at is None}
+
     def add(self, tenant_id: int, events: Iterable[SignalEvent]) -> int:
         """Adds those whose id the tenant does not have yet; returns how many."""
         before = len(self.events)

@@ -1,8 +1,10 @@
 -- name: take_over
--- The run claimed with the token $5, else that whose claim ran out first, with its progress, claimed anew until $3.
+-- The run claimed with the token $5, else that whose claim ran out first and whose tenant waits for no purge, with its
+-- progress, claimed anew until $3.
 WITH lost AS MATERIALIZED (
-    SELECT id FROM sextant.detection_runs
-    WHERE state = 'running' AND (leased_until <= $1 OR token = $5) AND ($4::integer IS NULL OR tenant_id = $4)
+    SELECT id FROM sextant.detection_runs r
+    WHERE state = 'running' AND ($4::integer IS NULL OR tenant_id = $4) AND (token = $5 OR leased_until <= $1 AND NOT
+        EXISTS (SELECT FROM sextant.synthetic_purges p WHERE p.tenant_id = r.tenant_id AND p.finished_at IS NULL))
     ORDER BY token IS NOT DISTINCT FROM $5 DESC, leased_until, id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE sextant.detection_runs r SET attempts = r.attempts + 1, token = $2, leased_until = $3
@@ -17,7 +19,8 @@ FROM taken JOIN sextant.tenants t ON t.id = taken.tenant_id
 LEFT JOIN sextant.detection_settings s ON s.tenant_id = taken.tenant_id
 
 -- name: idle_tenants
--- Tenants that detection looks at, all or one, with no run under way (that would be the newest), longest without first.
+-- Tenants that detection looks at, all or one, with no run under way (that would be the newest) and no purge to wait
+-- for, longest without first.
 SELECT t.id, t.name, s.settings, s.settings ->> 'interval' AS interval, newest.due_at
 FROM sextant.tenants t
 LEFT JOIN sextant.detection_settings s ON s.tenant_id = t.id
@@ -26,6 +29,7 @@ LEFT JOIN LATERAL (
 ) newest ON true
 WHERE ($1::integer IS NULL OR t.id = $1) AND coalesce((s.settings ->> 'enabled')::boolean, true)
     AND newest.state IS DISTINCT FROM 'running'
+    AND NOT EXISTS (SELECT FROM sextant.synthetic_purges p WHERE p.tenant_id = t.id AND p.finished_at IS NULL)
 ORDER BY newest.due_at NULLS FIRST, t.id
 
 -- name: begin
