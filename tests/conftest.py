@@ -48,6 +48,15 @@ def or_skip(server: AbstractContextManager[str]) -> Iterator[str]:
         pytest.skip(str(missing))
 
 
+@contextmanager
+def timescale_wasm() -> Iterator[Engine]:
+    """A new, empty TimescaleDB in WebAssembly."""
+    with or_skip(run_timescale_wasm()) as url, pytest.MonkeyPatch.context() as patch:
+        # A sign of life has to wait there for the statement under way, a long refresh included.
+        patch.setattr("adapters.driven.postgres.database.PULSE_TIMEOUT_S", 60.0)
+        yield Engine("timescale-wasm", url, single_connection=True)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """Yield the URL of a PostgreSQL for the whole test run."""
@@ -74,8 +83,8 @@ def postgres_database(postgres_server: str) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def timescale_wasm_database() -> Iterator[Engine]:
     """Yield an empty TimescaleDB in WebAssembly, on a server of its own."""
-    with or_skip(run_timescale_wasm()) as url:
-        yield Engine("timescale-wasm", url, single_connection=True)
+    with timescale_wasm() as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")

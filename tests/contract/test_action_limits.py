@@ -307,8 +307,8 @@ async def test_locked_out(
     """Where another reservation never comes to an end nothing is granted or said to be in force, until it does."""
     if not isinstance(store.place, str):
         pytest.skip("needs a lock that somebody holds; in memory nothing is ever held")
-    monkeypatch.setattr("adapters.driven.postgres.action_limits.LOCK_TIMEOUT_S", 0.1)
-    with psycopg.connect(store.place) as other:
+    with monkeypatch.context() as hasty, psycopg.connect(store.place) as other:
+        hasty.setattr("adapters.driven.postgres.action_limits.LOCK_TIMEOUT_S", 0.1)
         other.execute("SELECT pg_advisory_xact_lock(hashtext('sextant.actions'), %s)", (tenancy.id,))
         with pytest.raises(Unavailable):
             await repairs.limits.reserve(tenancy.id, action(1), now=NOW)

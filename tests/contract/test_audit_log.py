@@ -163,8 +163,8 @@ async def test_locked_out(
     if not isinstance(store.place, str):
         pytest.skip("needs a lock that somebody holds; in memory nothing is ever held")
     await append(repairs, tenancy, record("a"))
-    monkeypatch.setattr("adapters.driven.postgres.audit.LOCK_TIMEOUT_S", 0.1)
-    with psycopg.connect(store.place) as other:
+    with monkeypatch.context() as hasty, psycopg.connect(store.place) as other:
+        hasty.setattr("adapters.driven.postgres.audit.LOCK_TIMEOUT_S", 0.1)
         other.execute("SELECT FROM sextant.audit_heads WHERE tenant_id = %s FOR UPDATE", (tenancy.id,))
         with pytest.raises(Unavailable):
             await append(repairs, tenancy, record("b"))

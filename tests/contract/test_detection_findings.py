@@ -19,6 +19,7 @@ FALSE = Mark(verdict=Verdict.FALSE, by="key:1", at=NOON)
 
 async def test_series(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) -> None:
     """Series come ascending, in pages, with all they are; risks and other tenants' series do not."""
+    now = datetime.now(UTC)
     series_ids = [
         await tenancy.series("cpu", "agent", host="größe", zone="✓"),
         await tenancy.series("cpu", host="b"),
@@ -26,7 +27,6 @@ async def test_series(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) ->
     ]
     await tenancy.series(RISK_METRIC, fingerprint="a:cpu")
     await neighbour.series("cpu", host="a")
-    now = datetime.now(UTC)
     pages = []
     after_id = 0
     while page := await storage.detection_runs.series(tenancy.id, after_id=after_id, seen_since=now, limit=2):
@@ -35,7 +35,7 @@ async def test_series(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) ->
     assert pages == [series_ids[:2], series_ids[2:]]
     [first] = await storage.detection_runs.series(tenancy.id, after_id=0, seen_since=now, limit=1)
     assert (first.name, first.labels, first.source) == ("cpu", {"host": "größe", "zone": "✓"}, "agent")
-    tomorrow = now + timedelta(days=1)
+    tomorrow = now + timedelta(days=2)
     assert not await storage.detection_runs.series(tenancy.id, after_id=0, seen_since=tomorrow, limit=9)
 
 

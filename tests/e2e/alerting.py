@@ -15,7 +15,7 @@ from adapters.runtime.settings import TemporalSettings
 from adapters.runtime.temporal_client import connect_temporal
 from core.domain.times import format_time
 from tests.e2e.hooks import SECRET
-from tests.e2e.program import KEY, Program, name_of
+from tests.e2e.program import KEY, Program, name_of, wait_until
 from tests.support.receiver import Received
 from tests.support.temporal import started_workflows
 
@@ -105,15 +105,22 @@ def temporal_of(program: Program) -> list[psutil.Process]:
     return [one for one in program.family() if name_of(one) == "temporal"]
 
 
-def workflows(program: Program) -> list[str]:
-    """The ids of all runs that the embedded Temporal itself lists."""
+def workflows(program: Program, expected: Iterable[str]) -> list[str]:
+    """The ids of all runs that the embedded Temporal itself lists, once all that are expected are among them: its
+    list follows its workflows within moments."""
     address = embedded_temporal_address(program.data_dir)
     assert address is not None
+    wanted, found = set(expected), list[str]()
 
     async def listed() -> list[str]:
         return await started_workflows(await connect_temporal(TemporalSettings(address=address)))
 
-    return asyncio.run(listed())
+    def are_listed() -> bool:
+        found[:] = asyncio.run(listed())
+        return wanted <= set(found)
+
+    wait_until(are_listed, WAIT_S, lambda: f"not listed: {wanted - set(found)}")
+    return found
 
 
 def alert_ids(messages: Iterable[Mapping[str, Any]]) -> Counter[int]:

@@ -1,10 +1,11 @@
 """A Prometheus that remembers what it answered, and a server that collects from it: is what is stored just that?"""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from aiohttp import web
 from adapters.driven.memory.clock import FakeClock
 from core.domain.times import format_time, parse_time
 from tests.e2e.alerting import WAIT_S, Api
-from tests.e2e.program import Program, is_alive, wait_until
+from tests.e2e.program import Program, frozen, is_alive, wait_until
 from tests.e2e.served import in_thread
 from tests.support.receiver import Behaviour
 from tests.support.vendors.prometheus import PrometheusDouble, Scraped
@@ -38,6 +39,8 @@ class Wire(PrometheusDouble):
         super().__init__(FakeClock(time.time_ns() // 1_000))
         self.metric = metric
         self.answered: Points = {}
+        self.items_max = math.inf
+        """How many items `slowly` answers for now: what is to be met in its middle does not come to its end."""
         self.asked: Counter[str] = Counter()
         """How often each item was asked for and answered."""
         now_s = time.time_ns() // 1_000_000_000 // STEP_S * STEP_S
@@ -68,6 +71,8 @@ class Wire(PrometheusDouble):
 
         async def behave(request: web.Request) -> web.StreamResponse:
             await asyncio.sleep(delay_s)
+            while len(self.asked) >= self.items_max:  # noqa: ASYNC110  # what changes has no event
+                await asyncio.sleep(delay_s)
             return self.respond(request, b"")
 
         return behave
@@ -166,6 +171,26 @@ class Collecting:
     def collectors(self) -> list[psutil.Process]:
         """The process that collects, where it is not just being replaced."""
         return self.program.named("collect")
+
+    @contextmanager
+    def frozen_at_rest(self, process: psutil.Process) -> Iterator[None]:
+        """A collector that is frozen between two transactions: from one it would keep the others from claiming."""
+        with ExitStack() as night:
+            wait_until(lambda: self._falls_asleep(process, night), WAIT_S)
+            yield
+
+    def _falls_asleep(self, process: psutil.Process, night: ExitStack) -> bool:
+        with ExitStack() as trial:
+            trial.enter_context(frozen(process))
+            try:
+                with psycopg.connect(self.database_url) as database:
+                    database.execute("SET LOCAL lock_timeout = '500ms'")
+                    database.execute("SELECT pg_advisory_xact_lock(hashtext('sextant.collection'), 0)")
+                    database.execute("SELECT FROM sextant.collection_runs WHERE state = 'running' FOR UPDATE")
+            except psycopg.errors.LockNotAvailable:
+                return False
+            night.enter_context(trial.pop_all())
+            return True
 
     def kill_collector(self) -> None:
         """kill -9 of it, to its end, and until there is another."""

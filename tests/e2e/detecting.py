@@ -75,7 +75,10 @@ class Shop:
 
         `others` are frozen meanwhile, so that none of them does the run.
         """
-        waiters = f"SELECT pid FROM pg_locks WHERE relation = 'sextant.{table}'::regclass AND NOT granted"
+        waiters = (  # the run alone: correlation reads anomalies too
+            "SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
+            f"WHERE l.relation = 'sextant.{table}'::regclass AND NOT l.granted AND a.query NOT LIKE '%detector IN (%'"
+        )
         with psycopg.connect(self.database_url) as database, ExitStack() as asleep:
             database.execute("SET LOCAL lock_timeout = '10s'")
             database.execute(f"LOCK TABLE sextant.{table} IN ACCESS EXCLUSIVE MODE")
@@ -135,8 +138,9 @@ def finds_as_if_nothing_had_happened(shop: Shop) -> None:
 
 def told(shop: Shop) -> dict[str, int]:
     """How many messages told of each fingerprint's alert."""
+    heard = alert_ids(shop.hooks.messages(HOOK, "fired"))  # first, so that each alert is listed by then
     fingerprints = {alert["id"]: alert["labels"]["fingerprint"] for alert in shop.api.all("alerts")}
-    return {fingerprints[alert_id]: count for alert_id, count in alert_ids(shop.hooks.messages(HOOK, "fired")).items()}
+    return {fingerprints[alert_id]: count for alert_id, count in heard.items()}
 
 
 def moments(shop: Shop, anomalies: list[dict[str, Any]]) -> Iterator[tuple[str, str, datetime]]:

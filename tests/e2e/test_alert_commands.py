@@ -68,6 +68,7 @@ def test_an_alert_from_rule_to_proof(sextant: Sextant, client: httpx.Client, tmp
     _measure(client, 20.0)
     _until(client, "/api/v1/remediations", alert=alert_id, state="succeeded")
 
+    _until(client, "/api/v1/alerts", rule="story disk", state="resolved")
     timeline = sextant("remediations", "show", remediation_id)
     assert re.search(r"known leak[\s\S]*freed space on a[\s\S]*verified[\s\S]*succeeded", timeline)
     assert "resolved: recovered" in sextant("alerts", "show", alert_id)

@@ -135,8 +135,9 @@ def test_temporal_is_away_under_ingest(program: Program, hooks: Hooks, api: Api)
         assert readiness(program)[0]["waiting"] == 0
     assert feed.errors == []
     assert feed.acknowledged > 0
-    listed = workflows(program)
-    assert all(listed.count(one["workflow_id"]) == 1 for one in api.all("remediations"))
+    ordered = [one["workflow_id"] for one in api.all("remediations")]
+    listed = workflows(program, ordered)
+    assert all(listed.count(workflow_id) == 1 for workflow_id in ordered)
     log.info(
         "Temporal frozen for %.0f s: %d requests taken, 0 refused; /readyz %.2f s; drained %.1f s after it was back",
         *(back_s - frozen_s, feed.acknowledged, took_s, drained_s),
@@ -170,7 +171,8 @@ def test_a_process_is_killed_while_alerts_fire(program: Program, hooks: Hooks, a
     """kill -9 of PostgreSQL, or of who evaluates and tells: every episode is told of and worked on once."""
     name = f"killed-{victim}"
     watch(api, hooks, name)
-    [killed] = VICTIMS[victim](program)[:1]
+    wait_until(lambda: bool(VICTIMS[victim](program)), WAIT_S)
+    killed = VICTIMS[victim](program)[0]
     with Feed(program.url) as feed:
         killed.kill()
         killed_s = time.monotonic()

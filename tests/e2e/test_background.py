@@ -42,6 +42,7 @@ def test_every_process_comes_up_and_is_replaced(tmp_path: Path) -> None:
         wait_until(lambda: all(program.named(part) for part in PARTS), WAIT_S, lambda: program.log)
         shown = re.search(r"Remediation +Temporal at (127\.0\.0\.1:\d+) \(embedded\)", program.log)
         assert shown, program.log
+        wait_until(lambda: status_of(program)["temporal_available"], WAIT_S, lambda: program.log)
         before = status_of(program)
         assert (before["temporal"], before["temporal_available"], before["remediations_waiting"]) == (shown[1], True, 0)
         killed = [*temporal_of(program), *(one for part in PARTS for one in program.named(part))]

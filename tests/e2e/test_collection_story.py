@@ -128,6 +128,7 @@ def finds_what_drifted(world: World) -> dict[str, Any]:
     """The leaking workload by its requests, and an image that is not the declared one; returns the former."""
     history = world.printed("config", "history", "--workload", "checkout", "--kind", "image")
     change = next(one for one in history if one["before"] is not None)
+    wait_until(lambda: "drift_looked_for" in world.program.log, WAIT_S)  # by the server itself, every 15 minutes
     with Api(world.program.url) as api:
         assert {one["service"] for one in api.all("events", metric="config_change")} == {"checkout"}
         api.put(

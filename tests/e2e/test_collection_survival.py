@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ from core.domain.collection import WAITING_RUNS_MAX
 from core.domain.sources import SOURCES_MAX
 from tests.e2e.alerting import WAIT_S, Api
 from tests.e2e.collecting import SCRAPED_S, STEP_S, Collecting, Wire
-from tests.e2e.program import COLLECTING, KEY, STOP_TIMEOUT_S, frozen, run_sextant, running, wait_until
+from tests.e2e.program import COLLECTING, KEY, STOP_TIMEOUT_S, is_alive, run_sextant, running, wait_until
 from tests.e2e.served import in_thread
 from tests.support.receiver import Receiver, answer, garbage, reset
 from tests.support.vendors.faults import GIGABYTE, half, redirect
@@ -33,6 +34,8 @@ KILLS = int(os.environ.get("SEXTANT_TEST_KILLS", "2"))
 ITEMS = 30
 PACE_S = 0.3
 """Of an answer where a run is to be met in its middle: what has come is stored once a second."""
+AHEAD = 6
+"""Answers beyond those that are waited for: a few are on their way to the store."""
 UNDER_WAY_MAX = 25
 """Items whose answers a killed collector may lose: it stores once a second at least."""
 DUE = 3
@@ -86,8 +89,11 @@ def test_the_collector_is_killed_again_and_again(shop: Collecting, wire: Wire) -
     wire.fault = wire.slowly(PACE_S)
     run_id = shop.start(wire.metric, start_time=wire.since)
     for kill in range(KILLS):
-        shop.await_items(run_id, (kill + 1) * ITEMS // (KILLS + 2))
+        met = (kill + 1) * ITEMS // (KILLS + 2)
+        wire.items_max = met + AHEAD
+        shop.await_items(run_id, met)
         shop.kill_collector()
+        wire.items_max = math.inf
         shop.let_the_lease_end(run_id, LEASE_S)
     assert shop.await_done(run_id)["attempts"] == KILLS + 1
     stores_what_was_answered(shop, wire)
@@ -105,7 +111,9 @@ def test_the_database_goes_away_during_a_run(shop: Collecting, wire: Wire) -> No
     wire.fault = wire.slowly(PACE_S)
     run_id = shop.start(wire.metric, start_time=wire.since)
     shop.await_items(run_id, ITEMS // 4)
-    shop.program.postgres()[0].kill()
+    postmaster = shop.program.postgres()[0]
+    postmaster.kill()
+    wait_until(lambda: not is_alive(postmaster), WAIT_S)
     wait_until(lambda: bool(shop.program.postgres()), WAIT_S)
     shop.program.wait_ready()
     shop.await_done(run_id)
@@ -123,6 +131,7 @@ def test_two_servers_share_the_work(shop: Collecting, wire: Wire, tmp_path: Path
         spans = sorted((run["started_at"], run["finished_at"]) for run in ended(shop, wire))
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans)), spans
         wire.fault = wire.slowly(PACE_S)
+        wait_until(lambda: shop.collectors() and second.named("collect"), WAIT_S)
         sleeps_over_its_lease(shop, wire, asleep=shop.collectors()[0], awake=second.named("collect")[0])
     assert have_ended(shop, wire, DUE + 1)
     stores_what_was_answered(shop, wire)
@@ -134,13 +143,16 @@ def sleeps_over_its_lease(shop: Collecting, wire: Wire, *, asleep: psutil.Proces
     What the vendor revises meanwhile stays: the sleeper holds older answers that it has not stored yet.
     """
     with ExitStack() as nights:
-        with frozen(awake):
+        with shop.frozen_at_rest(awake):
+            wire.asked.clear()
+            wire.items_max = ITEMS // 4 + 2 + AHEAD
             run_id = shop.start(wire.metric, start_time=wire.since)
             shop.await_items(run_id, ITEMS // 4)
             stored = wire.asked.total()
             wait_until(lambda: wire.asked.total() >= stored + 2, WAIT_S)  # less than it gathers before it stores
-            nights.enter_context(frozen(asleep))
+            nights.enter_context(shop.frozen_at_rest(asleep))
             wire.revise()
+        wire.items_max = math.inf
         shop.let_the_lease_end(run_id, LEASE_S)
         assert shop.await_done(run_id)["attempts"] == 2
 
@@ -308,4 +320,4 @@ def problem_of(api: Api, path: str, body: Mapping[str, Any], *, times: int = 1) 
 
 def missing(api: Api, path: str) -> bool:
     """Whether the path leads nowhere."""
-    return httpx.get(f"{api.url}/api/v1/{path}", headers={"x-api-key": api.key}).status_code == 404
+    return httpx.get(f"{api.url}/api/v1/{path}", headers={"x-api-key": api.key}, timeout=30).status_code == 404

@@ -49,10 +49,15 @@ class Database:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Every process of it stopped by SIGSTOP, new connections included: it answers nothing, not even errors."""
-        processes = self._processes()
-        for process in processes:
-            process.send_signal(signal.SIGSTOP)
+        postmaster = psutil.Process(self.server.pid)
+        processes = [postmaster]
         try:
+            postmaster.send_signal(signal.SIGSTOP)  # first, so that it starts no other
+            wait_until(lambda: postmaster.status() == psutil.STATUS_STOPPED, 5)
+            processes += postmaster.children(recursive=True)
+            for process in processes[1:]:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGSTOP)
             yield
         finally:
             for process in reversed(processes):
@@ -62,10 +67,6 @@ class Database:
     def close(self) -> None:
         """Stops it."""
         self._context.__exit__(None, None, None)
-
-    def _processes(self) -> list[psutil.Process]:
-        postmaster = psutil.Process(self.server.pid)
-        return [postmaster, *postmaster.children(recursive=True)]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from tests.e2e.program import free_port
 
 PATIENCE_S = 120
 """On a busy machine; a minute is what it takes there at most."""
+DRY_RUN = r"dry run.*POST"
 RESOLVED = r"  alert resolved +critical: cloud machine busy"
 INCIDENT = r"  incident \d+ "
 
@@ -28,7 +29,7 @@ def test_an_alert_fires_and_its_remediation_says_what_it_would_do(tmp_path: Path
     giving_up = threading.Timer(PATIENCE_S, process.kill)
     giving_up.start()
     try:
-        seen = list(_until_all(process, RESOLVED, INCIDENT))
+        seen = list(_until_all(process, DRY_RUN, RESOLVED, INCIDENT))
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=PATIENCE_S)
     finally:

@@ -119,9 +119,12 @@ def tells_the_incident(program: Program, api: Api) -> None:
     def told() -> list[dict[str, Any]]:
         return [one for one in api.all("incidents") if one["narrative_text"]]
 
-    wait_until(told, WAIT_S, lambda: f"no incident is told\n{program.log[-3_000:]}")
+    def bursts() -> list[dict[str, Any]]:
+        return [one for one in told() if "error" in one["narrative_text"] and "Hypothesis" in one["narrative_text"]]
+
+    wait_until(bursts, WAIT_S, lambda: f"no incident is told\n{program.log[-3_000:]}")
     assert all(set(one["hosts"]) <= {STRESSED} and one["synthetic"] for one in told())
-    burst = next(one for one in told() if "error" in one["narrative_text"])
+    burst = bursts()[0]
     detail = printed(program, "incidents", "show", str(burst["id"]))
     assert STRESSED in detail["narrative_text"]
     assert "Hypothesis" in detail["narrative_text"]

@@ -40,6 +40,8 @@ KILLS = int(os.environ.get("SEXTANT_TEST_KILLS", "2"))
 """How often detection is killed, even; raise it to search for longer. The pauses before its restarts double."""
 MIDDLES = ("anomalies", "published_risks")
 """Tables that a run uses when it has computed, and when it publishes."""
+UNEVALUATED = """SELECT count(*) FROM sextant.journal j LEFT JOIN sextant.journal_cursors c
+    ON c.consumer = 'alerts' AND c.writer = j.writer WHERE j.sequence > coalesce(c.sequence, 0)"""
 WITHOUT_TEMPORAL_S = 20.0
 """Runs are looked for every second; machines are rarely idle."""
 
@@ -62,7 +64,7 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         api.webhook("hook", hooks.url(HOOK))
         # Runs only when they are asked for.
         api.put("detect/settings", {"interval": "7d", "window": WINDOW})
-        wait_until(lambda: [run["state"] for run in api.all("detect/runs")] == ["done"], WAIT_S, lambda: program.log)
+        wait_until(lambda: {run["state"] for run in api.all("detect/runs")} == {"done"}, WAIT_S, lambda: program.log)
         yield Shop(
             program, api, hooks, url, simulate(program), {} if named is None else {"SEXTANT_DATABASE_URL": named}
         )
@@ -138,6 +140,7 @@ def test_two_servers_share_the_work(shop: Shop, tmp_path: Path) -> None:
     with running(tmp_path, database_url=shop.database_url, environment=settings) as second:
         assert shop.await_done(shop.ask())["attempts"] == 1
         wait_until(lambda: set(runs_done(shop.program, second).values()) == {1}, WAIT_S)
+        wait_until(lambda: shop.detection() and second.named("detect"), WAIT_S)
         both = [program.named("detect")[0] for program in (shop.program, second)]
         for sleeper, other in (both, both[::-1]):
             sleeps_over_its_lease(shop, sleeper, other)
@@ -157,6 +160,7 @@ def test_a_purge_takes_everything_whoever_dies_or_sleeps(shop: Shop) -> None:
     """kill -9 of the keeper that purges, and a run that slept through it: nothing synthetic is left or comes back."""
     shop.api.send("cpu", 12.0, host="host-real")
     shop.await_done(shop.ask())
+    wait_until(lambda: shop.rows(UNEVALUATED) == [(0,)], WAIT_S)
     wait_until(lambda: shop.api.all("alerts", state="firing"), WAIT_S)
     purges_while_a_run_sleeps(shop)
     shop.await_done(shop.ask())

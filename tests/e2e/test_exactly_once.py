@@ -117,7 +117,7 @@ class Pair:
             row[0] for row in self.rows("SELECT workflow_id FROM sextant.remediations WHERE rule_name = %s", name)
         ]
         assert len(ordered) == episodes
-        started = [one for one in workflows(self.servers[0]) if one in set(ordered)]
+        started = [one for one in workflows(self.servers[0], ordered) if one in set(ordered)]
         assert sorted(started) == sorted(ordered), "Temporal's own list"
         assert self.hooks.at("/never") == [], "a dry run acts on nothing"
 

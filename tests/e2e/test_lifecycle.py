@@ -43,7 +43,7 @@ def test_sigterm_lets_a_request_in_progress_finish(tmp_path: Path) -> None:
                 f"X-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
             )
             connection.sendall(head.encode() + body[:10])
-            assert httpx.get(f"{program.url}/healthz").status_code == 200  # by now the half has been read
+            assert httpx.get(f"{program.url}/healthz", timeout=30).status_code == 200  # by now the half has been read
             assert program.process is not None
             program.process.send_signal(signal.SIGTERM)
             wait_until(lambda: not _accepts(program.port), 5)
@@ -53,7 +53,7 @@ def test_sigterm_lets_a_request_in_progress_finish(tmp_path: Path) -> None:
         assert program.process.wait(10) == 0
         wait_until(lambda: not any(map(is_alive, family)), 3, lambda: f"left behind: {family}")
         program.start()
-        with httpx.Client(base_url=program.url, headers={"x-api-key": KEY}) as client:
+        with httpx.Client(base_url=program.url, headers={"x-api-key": KEY}, timeout=30) as client:
             latest = client.get("/api/v1/metrics/latest/half_sent").json()["data"]
         assert [row["value"] for row in latest] == [4.5]
         assert program.stop() == 0

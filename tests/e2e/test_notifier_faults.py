@@ -18,14 +18,15 @@ from tests.support.receiver import Behaviour, answer, drip, hang, reset
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-SEND_TIMEOUT_S = 1.0
+SEND_TIMEOUT_S = 6.0
+"""Longer than `PROMPT_S`: who waited for a receiver that hangs would be late."""
 RETRY_AFTER_S = 2.0
 PROMPT_S = 5.0
 """In which a good receiver has heard on a busy machine: half a second is waited for others of the same rule."""
 SLOW_ALERTS = 4
 LEASE_ENDS = bool(os.environ.get("SEXTANT_TEST_LEASES"))
-"""Whether to wait for a lease of 61 s to end by itself instead of ending it in the table."""
-LEASE_S = 61.0
+"""Whether to wait for a lease of a minute to end by itself instead of ending it in the table."""
+LEASE_S = 60.0 + SEND_TIMEOUT_S
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ NEVER = {"302": answer(302, headers={"Location": "/elsewhere"}), "410": answer(4
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """Yield a server that waits for receivers for a second."""
+    """Yield a server that waits for receivers for some seconds."""
     settings = {**LOOPBACK, "SEXTANT_OUTBOUND_TIMEOUT": f"{SEND_TIMEOUT_S:.0f}s"}
     with running(tmp_path_factory.mktemp("faults"), environment=settings) as program:
         yield program
@@ -161,7 +162,7 @@ def has(hooks: Hooks, path: str, count: int) -> bool:
 def test_who_sends_is_killed(program: Program, api: Api, hooks: Hooks, moment: str) -> None:
     """kill -9 while a message is being sent, or waits for its next attempt: it arrives, at most once more, same id."""
     channel = f"killed-{moment.replace(' ', '-')}"
-    hooks.scripts[f"/{channel}"] = [hang if moment == "being sent" else answer(500)]
+    hooks.scripts[f"/{channel}"] = [hang if moment == "being sent" else answer(500, headers={"Retry-After": "5"})]
     watch(api, hooks, channel, [channel])
     wait_until(lambda: len(program.named("alerts")) == 1, WAIT_S)
     api.send(channel, 90.0)

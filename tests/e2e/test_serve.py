@@ -136,6 +136,7 @@ def test_a_signal_stops_everything_and_data_stay(number: signal.Signals, tmp_pat
     with running(tmp_path, environment=RANDOM_KEY) as program:
         key = admin_key(program)
         store(program, key, 1.5)
+        wait_until(lambda: key in program.log, 10)
         family = program.family()
         assert len(family) >= 3
         assert program.process is not None

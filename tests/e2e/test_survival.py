@@ -80,7 +80,7 @@ def test_the_whole_program_killed_and_started_again(program: Program, ledger: Le
     """
     once = {"name": "sent_twice", "value": 1.0}
     headers = {"x-api-key": KEY, "idempotency-key": "before-the-crash"}
-    with httpx.Client(base_url=program.url, headers=headers) as client:
+    with httpx.Client(base_url=program.url, headers=headers, timeout=30) as client:
         first = client.post("/ingest", json=once)
     with ledger.writing() as writers:
         for _ in range(ROUNDS - 1):
@@ -89,7 +89,7 @@ def test_the_whole_program_killed_and_started_again(program: Program, ledger: Le
             program.start()
             await_acknowledgements(writers, 10)
     ledger.check()
-    with httpx.Client(base_url=program.url, headers=headers) as client:
+    with httpx.Client(base_url=program.url, headers=headers, timeout=30) as client:
         again = client.post("/ingest", json=once)
         assert (again.status_code, again.text) == (first.status_code, first.text) == (200, first.text)
         assert len(client.get("/api/v1/metrics", params={"name": "sent_twice"}).json()["data"]) == 1

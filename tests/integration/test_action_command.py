@@ -256,8 +256,9 @@ async def test_a_time_out_ends_the_program(script: Script, tmp_path: Path, monke
         await ends(pid)
 
 
-async def test_a_program_may_clean_up(script: Script, tmp_path: Path) -> None:
+async def test_a_program_may_clean_up(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM comes first."""
+    monkeypatch.setattr(program, "TERM_S", 30.0)
     runner = script(
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
         "open(sys.argv[1], 'w').write('ready\\n')\n"

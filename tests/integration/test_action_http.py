@@ -36,7 +36,7 @@ async def run(
     labels: dict[str, str] | None = None,
     *,
     secrets: dict[str, str] = SECRETS,
-    timeout_s: float = 5.0,
+    timeout_s: float = 60.0,
 ) -> ActionOutcome:
     return await runner.run(action, an_alert(labels), secrets, key="order-9/0", timeout_s=timeout_s, heartbeat=unheard)
 

@@ -472,7 +472,7 @@ async def test_redirects_are_not_followed(wire: CloudWatchWire, world: World) ->
 
 async def test_silence_ends_in_time(wire: CloudWatchWire, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that says nothing is given up after the call's time limit, and asked again."""
-    monkeypatch.setattr("adapters.driven.sources.cloudwatch_client.CALL_S", 0.1)
+    monkeypatch.setattr("adapters.driven.sources.cloudwatch_client.CALL_S", 1.0)
     wire.hold = asyncio.Event()
     (problem,) = (await world.gathered(NAMED)).problems.values()
     assert problem.kind is ProblemKind.UNREACHABLE

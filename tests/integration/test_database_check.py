@@ -45,7 +45,7 @@ def refusal(url: str, wanted: str = "0004") -> str:
 
 def test_a_server_that_answers_with_the_right_schema_is_taken(url: str) -> None:
     """Nothing is raised."""
-    check_database(url, connect_timeout_s=5)
+    check_database(url, connect_timeout_s=60)
     check_schema(url, wanted="0004")
 
 
@@ -53,7 +53,7 @@ def test_a_wrong_password_is_named_without_being_shown(url: str) -> None:
     """The line says where, for whom, and what to mend."""
     wrong = as_weak(url).replace(":weak@", ":hunter2@")
     with pytest.raises(DatabaseUnusableError, match=r"password authentication failed.*mend the password") as caught:
-        check_database(wrong, connect_timeout_s=5)
+        check_database(wrong, connect_timeout_s=60)
     assert "hunter2" not in str(caught.value)
 
 
@@ -61,7 +61,7 @@ def test_a_missing_database_is_named(url: str) -> None:
     """So that it can be created."""
     missing = urlunsplit(urlsplit(url)._replace(path="/no_such_database"))
     with pytest.raises(DatabaseUnusableError, match='database "no_such_database" does not exist; create it'):
-        check_database(missing, connect_timeout_s=5)
+        check_database(missing, connect_timeout_s=60)
 
 
 def test_a_database_without_schema_is_to_be_migrated(postgres_database: Engine) -> None:

@@ -17,8 +17,7 @@ from tests.integration.in_process import InProcess, in_process
 from tests.support.storages import Store, settle_all
 
 STEP_US = 5 * MINUTE_US
-NOW_US = SystemClock().now_us()
-TROUBLE_US = NOW_US - 10 * MINUTE_US
+TROUBLE_AGO_US = 10 * MINUTE_US
 """Far enough back that nothing is waited for."""
 
 
@@ -45,10 +44,11 @@ async def test_the_whole_story(served: InProcess) -> None:
 
 async def ingest_a_leak(client: httpx.AsyncClient) -> None:
     """Two days of a host whose memory fills, and of one whose does not."""
+    now_us = SystemClock().now_us()
     metrics = [
         {"name": "memory", "value": value, "labels": {"host": host}, "timestamp": format_time(at_us)}
-        for at_us in range(NOW_US - 2 * DAY_US + STEP_US, NOW_US, STEP_US)
-        for host, value in (("leaky", 40.0 + 50.0 * (1 - (NOW_US - at_us) / (2 * DAY_US))), ("sound", 40.0))
+        for at_us in range(now_us - 2 * DAY_US + STEP_US, now_us, STEP_US)
+        for host, value in (("leaky", 40.0 + 50.0 * (1 - (now_us - at_us) / (2 * DAY_US))), ("sound", 40.0))
     ]
     reply = await client.post("/ingest/batch", json={"metrics": metrics})
     assert (reply.status_code, reply.json()["rejected"]) == (200, 0)
@@ -104,6 +104,7 @@ async def precision_of_trend(client: httpx.AsyncClient) -> float | None:
 
 async def errors_become_an_incident(served: InProcess, client: httpx.AsyncClient) -> dict[str, Any]:
     """Errors of one host within minutes are one incident."""
+    trouble_us = SystemClock().now_us() - TROUBLE_AGO_US
     events = [
         {
             "metric": "error",
@@ -111,7 +112,7 @@ async def errors_become_an_incident(served: InProcess, client: httpx.AsyncClient
             "severity": "error",
             "value": 1 + number,
             "message": f"request {number} failed",
-            "ts": format_time(TROUBLE_US + number * 10 * SECOND_US),
+            "ts": format_time(trouble_us + number * 10 * SECOND_US),
         }
         for number in range(4)
     ]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,13 @@ pytestmark = [
 ]
 as_root = pytest.mark.skipif(not IS_ROOT, reason="about what root must do: run the tests as root")
 
+HELD_UP = """
+import time
+from adapters.runtime import postgres_cluster
+initdb = postgres_cluster._initdb
+postgres_cluster._initdb = lambda *arguments: (initdb(*arguments), time.sleep(60))
+"""
+"""Keeps a new database from being put in its place before the test has killed who makes it."""
 HOLDER = """
 import os, sys
 from pathlib import Path
@@ -93,7 +101,7 @@ def watched(pid: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def ended(descriptor: int, timeout_s: float = 10.0) -> bool:
+def ended(descriptor: int, timeout_s: float = 60.0) -> bool:
     """Wait until the process has ended."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
@@ -231,8 +239,10 @@ def test_a_busy_backend_of_a_killed_server_is_waited_for(data_dir: Path) -> None
             opened.callback(connection.finish)
             backend = opened.enter_context(watched(connection.backend_pid))
             connection.send_query(b"SELECT count(*) FROM generate_series(1, 3000000)")
+            os.kill(connection.backend_pid, signal.SIGSTOP)  # busy until the next start is under way
             os.kill(server.pid, signal.SIGKILL)
         assert not ended(backend, timeout_s=0)
+        threading.Timer(0.5, os.kill, (connection.backend_pid, signal.SIGCONT)).start()
         with run_embedded_postgres(data_dir):
             assert ended(backend, timeout_s=0)
 
@@ -329,7 +339,7 @@ def test_a_lost_password_is_named(data_dir: Path) -> None:
 def test_an_interrupted_initdb_is_made_up_for(open_home: Path) -> None:
     """SIGKILL in the middle of initdb leaves no half database: the next start makes a whole one."""
     data_dir = open_home / "interrupted"
-    command = [sys.executable, "-c", HOLDER, str(data_dir), str(os.geteuid())]
+    command = [sys.executable, "-c", HELD_UP + HOLDER, str(data_dir), str(os.geteuid())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/") as process:
         while not any(open_home.glob("interrupted.init-*/data/base")):
             assert process.poll() is None

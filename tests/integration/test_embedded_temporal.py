@@ -126,7 +126,7 @@ def test_a_server_that_ends_at_its_start_leaves_its_last_words(tmp_path: Path) -
     (tmp_path / "temporal").mkdir()
     (tmp_path / "temporal" / "temporal.db").write_text("this is not a database" * 100)
     with pytest.raises(EmbeddedTemporalError, match=r"(?s)while starting\. Its last words, from .*not a database"):  # noqa: SIM117
-        with run_embedded_temporal(tmp_path, start_timeout_s=10):
+        with run_embedded_temporal(tmp_path):
             pass
 
 

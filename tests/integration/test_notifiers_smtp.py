@@ -70,7 +70,7 @@ async def send(
 ) -> NotifierError | None:
     """Sends, and returns what went wrong."""
     try:
-        await SmtpNotifier(client, timeout_s=5).send(channel(to), secrets, what or message())
+        await SmtpNotifier(client, timeout_s=60).send(channel(to), secrets, what or message())
     except NotifierError as error:
         return error
     return None

@@ -187,6 +187,7 @@ async def test_tried_then_applied_and_verified(shop: Shop) -> None:
     remediation_id = await shop.apply("rec-1", dry_run=False)
     await shop.changed()
     assert await shop.state("rec-1") is RecommendationState.APPLYING
+    shop.world.clock.set(time.time_ns() // 1_000)
     await shop.world.sampled(CPU_USAGE, WHERE, (-30, 0.4))
     done = await shop.ended(remediation_id)
     assert (done.state, done.alert_id, done.recommendation) == (RemediationState.SUCCEEDED, None, "rec-1")
@@ -200,6 +201,7 @@ async def test_what_does_not_help_is_rolled_back(shop: Shop) -> None:
     """The pods run hot with less: the Deployment is as it was, and people are told, without an alert that is none."""
     await shop.post("rec-2", within="1s")
     remediation_id = await shop.apply("rec-2", dry_run=False)
+    shop.world.clock.set(time.time_ns() // 1_000)
     await shop.world.sampled(CPU_USAGE, WHERE, (-30, 0.5))
     undone = await shop.ended(remediation_id)
     assert undone.state is RemediationState.ROLLED_BACK
@@ -217,6 +219,7 @@ async def test_pods_that_never_start_are_rolled_back(shop: Shop, monkeypatch: py
     """Telemetry of the old pods, which serve on, looks as good as ever; nobody asks for it."""
     monkeypatch.setattr(rollout, "GIVEN_UP_S", 0.2)
     shop.cluster.new_pods_start, shop.cluster.gives_up = False, True
+    shop.world.clock.set(time.time_ns() // 1_000)
     await shop.world.sampled(CPU_USAGE, WHERE, (-30, 0.4))
     await shop.post("rec-4")
     undone = await shop.ended(await shop.apply("rec-4", dry_run=False))

@@ -44,6 +44,7 @@ class RepairingRunner(ScriptedRunner):
         """The next sample is good."""
         outcome = await super().run(action, alert, secrets, key=key, timeout_s=timeout_s, heartbeat=heartbeat)
         if len(self.ran) == 2:
+            self._world.clock.set(time.time_ns() // 1_000)
             await self._world.sampled("cpu", {"host": "a"}, (-30, 20.0))
         return outcome
 
@@ -67,7 +68,7 @@ async def test_it_repairs_and_proves_it(settings: TemporalSettings) -> None:
     )
     world.remember(wanted)
     client = await connect_temporal(settings)
-    async with asyncio.timeout(30), build_worker(client, settings.task_queue, world.work, 4):
+    async with asyncio.timeout(60), build_worker(client, settings.task_queue, world.work, 4):
         handle = await client.start_workflow(
             RemediationWorkflow.run, wanted, id=wanted.workflow_id, task_queue=settings.task_queue
         )

@@ -93,13 +93,13 @@ async def test_verification_waits_for_good_samples(server: WorkflowEnvironment) 
 
 async def test_what_did_not_help_is_rolled_back(server: WorkflowEnvironment) -> None:
     """Where samples stay bad for as long as the policy says, the rollback runs and somebody is told why."""
-    work, wanted = RememberedWork(), made()
+    work, wanted = RememberedWork(), made(verification=Verification(within="12h", every="1h"))
     work.verdicts = [NO]
     work.granted = lambda found: refusal() if found.name == "undrain" else YES
     assert await ended(server, work, wanted) is RemediationState.ROLLED_BACK
     assert work.done == ["drain", "restart", "undrain"]
     assert work.acted[-1][1] == f"{wanted.workflow_id}/rollback-0"
-    assert len(work.verified_since) == 13, "one minute, every five seconds, and once at the end"
+    assert len(work.verified_since) == 13, "twelve hours, every hour, and once at the end"
     [(text, asks)] = work.told.values()
     assert "cpu is 97" in text
     assert "undrain" in text

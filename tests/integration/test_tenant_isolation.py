@@ -96,7 +96,7 @@ async def test_what_a_stranger_stores_under_the_same_names_is_its_own(
         shown = reply.text
         assert owner.things.value not in shown or owner.things.value in (reply.request.content.decode()), route
         assert '"source":"secret"' not in shown, route
-        assert "1.25" not in shown, route
+        assert "1.25" not in re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "INSTANT", shown), route
         if "_id}" in route[1] or (route[0] == "GET" and "definitions/" in route[1]):
             assert reply.status_code == 404, route
 

@@ -105,6 +105,6 @@ def test_pattern_that_costs_too_much(pattern: str) -> None:
 def test_hostile_pattern_is_linear() -> None:
     """A pattern that makes a backtracking engine run for ages answers at once."""
     matcher = LabelMatcher("host", MatchOp.MATCHES, "(a*)*(a*)*b")
-    started = time.perf_counter()
+    started = time.process_time()
     assert not matcher.test()("a" * 2_000)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

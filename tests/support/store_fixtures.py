@@ -11,9 +11,17 @@ import pytest
 from adapters.bootstrap import open_storage, run_migrations
 from adapters.runtime.settings import DatabaseSettings, Settings
 from adapters.runtime.telemetry import PrometheusTelemetry
-from tests.conftest import on_postgres, on_timescale_native, on_timescale_wasm, or_skip
-from tests.support.servers import Engine, fresh_database, run_timescale_wasm
+from tests.conftest import on_postgres, on_timescale_native, on_timescale_wasm, timescale_wasm
+from tests.support.servers import Engine, fresh_database
 from tests.support.storages import Storage, Store, memory_store
+
+PATIENCE = (
+    "database.PULSE_TIMEOUT_S",
+    "database.ACQUIRE_TIMEOUT_S",
+    "action_limits.LOCK_TIMEOUT_S",
+    "audit.LOCK_TIMEOUT_S",
+)
+"""A busy machine is no database that is away: who waits has his turn."""
 
 
 @pytest.fixture(scope="session", params=["memory", on_postgres, on_timescale_wasm, on_timescale_native])
@@ -23,9 +31,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         yield memory_store()
         return
     with empty_database(request, request.param) as engine, pytest.MonkeyPatch.context() as patch:
-        if engine.single_connection:
-            # A sign of life has to wait there for the statement under way, a long refresh included.
-            patch.setattr("adapters.driven.postgres.database.PULSE_TIMEOUT_S", 60.0)
+        for limit in PATIENCE:
+            patch.setattr(f"adapters.driven.postgres.{limit}", 60.0)
         yield database_store(engine)
 
 
@@ -37,8 +44,8 @@ def empty_database(request: pytest.FixtureRequest, name: str) -> Iterator[Engine
             with fresh_database(request.getfixturevalue("postgres_server"), with_timescale=False) as url:
                 yield Engine("postgres", url)
         case "timescale-wasm":
-            with or_skip(run_timescale_wasm()) as url:
-                yield Engine("timescale-wasm", url, single_connection=True)
+            with timescale_wasm() as engine:
+                yield engine
         case "timescale-native":
             with fresh_database(request.getfixturevalue("timescale_native_server"), with_timescale=True) as url:
                 yield Engine("timescale-native", url)

@@ -16,7 +16,7 @@ async def test_waiting_takes_as_long_as_it_says() -> None:
     beats: list[int] = []
     began_s = asyncio.get_running_loop().time()
     outcome = await WaitRunner().run(
-        WaitAction(duration="50ms"), an_alert(), {}, key="k", timeout_s=1, heartbeat=lambda: beats.append(1)
+        WaitAction(duration="50ms"), an_alert(), {}, key="k", timeout_s=60, heartbeat=lambda: beats.append(1)
     )
     assert asyncio.get_running_loop().time() - began_s >= 0.049
     assert outcome.summary == "waited 50ms"
@@ -46,7 +46,7 @@ async def test_a_note_is_its_rendered_text() -> None:
     """It is the summary, which the timeline shows."""
     action = AnnotateAction(text="{{ labels.host }} is at {{ value | round | int }}: {{ labels.nothing }}")
     runner = AnnotateRunner()
-    outcome = await runner.run(action, an_alert(), {}, key="k", timeout_s=1, heartbeat=unheard)
+    outcome = await runner.run(action, an_alert(), {}, key="k", timeout_s=60, heartbeat=unheard)
     assert outcome.summary == "web-1 is at 92: "
     assert (await runner.preview(action, an_alert(), {})).summary == f"would note: {outcome.summary}"
 

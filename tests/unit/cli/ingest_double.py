@@ -32,6 +32,7 @@ class IngestDouble:
         """Older samples are refused, as retention does."""
         self.definitions_status: int | None = None
         """What the definitions routes answer instead of working."""
+        self.definitions_asked = 0
         self._replies: dict[str, tuple[bytes, web.Response]] = {}
 
     @property
@@ -85,6 +86,7 @@ class IngestDouble:
 
     async def definition(self, request: web.Request) -> web.StreamResponse:
         """The definitions routes."""
+        self.definitions_asked += 1
         if self.definitions_status is not None:
             return problem(self.definitions_status, "needs scope admin")
         name = request.match_info.get("name")
@@ -132,8 +134,8 @@ async def hangs(_: web.Request) -> web.StreamResponse:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something to come true; fails after some seconds."""
-    async with asyncio.timeout(20):
+    """Waits for something to come true; fails after a while."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (what changes has no event)
             await asyncio.sleep(0.01)
 

@@ -1,6 +1,7 @@
 """`sextant collect`: from this machine's environment or the server's sources, followed until all has ended."""
 
 import json
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from adapters.runtime.clock import SystemClock
 from core.domain.collection import Problem, ProblemKind
 from core.domain.source_configs import DatadogConfig
 from core.domain.tenants import Scope
-from core.domain.times import HOUR_US, MINUTE_US, SECOND_US
+from core.domain.times import EPOCH, HOUR_US, MINUTE_US, SECOND_US
 from ports.driven.metric_source import SourceError
 from tests.support.scripted_source import ScriptedVendor
 from tests.support.vendors.prometheus import PrometheusDouble, Scraped
@@ -27,8 +28,13 @@ def printed(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def test_made_up_data_are_collected_to_the_end(api: ServedApi, sextant: Commands) -> None:
-    """An item a line, then the sums; the same again adds nothing."""
+def test_made_up_data_are_collected_to_the_end(
+    api: ServedApi, sextant: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An item a line, then the sums; the same again adds nothing, as long as it is the same five minutes."""
+    now_us = SystemClock().now_us()
+    monkeypatch.setattr("adapters.driving.cli.collect.present", lambda: EPOCH + timedelta(microseconds=now_us))
+    monkeypatch.setattr(SystemClock, "now_us", lambda _: now_us)
     words = ("collect", "synthetic", "--instances", "2", "--since", "30m")
     with collecting(api, shipped_sources()):
         first, again = sextant(*words), sextant(*words)

@@ -83,7 +83,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Sequence[tuple[str, str]]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Incidents count as told after a moment."""
-    monkeypatch.setattr(demo_detection, "QUIET", timedelta(seconds=2))
+    monkeypatch.setattr(demo_detection, "QUIET", timedelta(seconds=5))
 
 
 @pytest.mark.usefixtures("hasty")

@@ -64,7 +64,7 @@ def applied(
     turned = turning(api, state, detail=detail, last_error=last_error, told=told)
     work = asyncio.run_coroutine_threadsafe(turned, api.loop)
     printed = sextant("recommendations", "apply", REC, *words, status=status)
-    work.result(20)
+    work.result(60)
     return printed
 
 
@@ -155,7 +155,7 @@ def test_without_a_worker_it_says_why_it_waits(
     recommended: ServedApi, sextant: Commands, monkeypatch: pytest.MonkeyPatch, last_error: str | None
 ) -> None:
     """After a minute, which here has passed at once; it goes on when there is one."""
-    monkeypatch.setattr(recommendation_run, "FOLLOWED_S", 0.3)
+    monkeypatch.setattr(recommendation_run, "FOLLOWED_S", 2.0)
     printed = applied(recommended, sextant, RemediationState.WAITING, last_error=last_error, status=1)
     last = printed.splitlines()[-2:]
     why = "no worker has taken it" if last_error is None else "Temporal at t:7233 cannot be reached"

@@ -1,7 +1,6 @@
 """The notifier's loop on a real event loop: receivers that hang, databases that go, and stopping."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -15,7 +14,7 @@ from core.services.notify import PER_CHANNEL_MAX, NotifyPlan
 from tests.support.waiting_events import SLACK
 from tests.unit.services.notifying import TENANT, Notifying
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 """Far more than anything here takes on an idle machine."""
 
 
@@ -57,7 +56,7 @@ class Running:
     def __init__(self) -> None:
         self.receivers = Receivers()
         self.world = Notifying(SystemClock(), self.receivers)
-        self.world.plan = NotifyPlan(group_wait_s=0.001, send_timeout_s=1.0)
+        self.world.plan = NotifyPlan(group_wait_s=0.001, send_timeout_s=60.0)
         self.world.restart()
         self.stop = asyncio.Event()
         self.loop = NotifyLoop(self.world.service)
@@ -115,10 +114,9 @@ async def test_cancelling_ends_it_at_once(running: Running) -> None:
     await until(lambda: running.receivers.holding == 2)
     before = asyncio.all_tasks()
     task.cancel()
-    started_s = time.monotonic()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert time.monotonic() - started_s < 1.0
+    async with asyncio.timeout(running.world.plan.send_timeout_s / 2):
+        with pytest.raises(asyncio.CancelledError):
+            await task
     assert running.receivers.cancelled == 2
     assert asyncio.all_tasks() < before
     assert asyncio.all_tasks() == {asyncio.current_task()}
