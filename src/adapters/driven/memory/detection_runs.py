@@ -36,8 +36,8 @@ class MemoryDetectionRuns:
     ) -> RunClaim | None:
         """The caller's own, one whose claim has run out, or a new one."""
         tenant_ids = list(self._database.tenants) if tenant_id is None else [tenant_id]
-        purged = self._database.events.purged()
-        row = self._take_over(tenant_ids, now, own, purged) or self._begin(set(tenant_ids) - purged, now, overdue_s)
+        waiting = self._database.events.awaiting_purge()
+        row = self._take_over(tenant_ids, now, own, waiting) or self._begin(set(tenant_ids) - waiting, now, overdue_s)
         if row is None:
             return None
         row.run = msgspec.structs.replace(row.run, attempts=row.run.attempts + 1)
@@ -138,12 +138,14 @@ class MemoryDetectionRuns:
         return len(runs) + len(anomalies)
 
     def _take_over(
-        self, tenant_ids: Sequence[int], now: datetime, own: UUID | None, purged: Set[int]
+        self, tenant_ids: Sequence[int], now: datetime, own: UUID | None, awaiting_purge: Set[int]
     ) -> RunRow | None:
         newest = [row for tenant_id in tenant_ids if (row := self._newest(tenant_id)) is not None]
         running = [row for row in newest if row.run.state is RunState.RUNNING]
         lost = [
-            row for row in running if row.token == own or (row.leased_until <= now and row.tenant_id not in purged)
+            row
+            for row in running
+            if row.token == own or (row.leased_until <= now and row.tenant_id not in awaiting_purge)
         ]
         return min(lost, key=lambda row: (row.token != own, row.leased_until, row.run.id), default=None)
 

@@ -33,7 +33,7 @@ class EventTables:
         self.dependencies: dict[int, tuple[Dependency, ...]] = {}  # by tenant, ascending
         self.purges: dict[int, PurgeRow] = {}  # by id
 
-    def purged(self) -> set[int]:
+    def awaiting_purge(self) -> set[int]:
         """The tenants with a purge that is not done yet."""
         return {row.tenant_id for row in self.purges.values() if row.purge.finished_at is None}
 
