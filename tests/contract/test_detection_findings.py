@@ -35,7 +35,7 @@ async def test_series(storage: Storage, tenancy: Tenancy, neighbour: Tenancy) ->
     assert pages == [series_ids[:2], series_ids[2:]]
     [first] = await storage.detection_runs.series(tenancy.id, after_id=0, seen_since=now, limit=1)
     assert (first.name, first.labels, first.source) == ("cpu", {"host": "größe", "zone": "✓"}, "agent")
-    tomorrow = now + timedelta(days=2)
+    tomorrow = now + timedelta(days=1)
     assert not await storage.detection_runs.series(tenancy.id, after_id=0, seen_since=tomorrow, limit=9)
 
 

@@ -101,7 +101,7 @@ def watched(pid: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def ended(descriptor: int, timeout_s: float = 60.0) -> bool:
+def ended(descriptor: int, timeout_s: float = 10.0) -> bool:
     """Wait until the process has ended."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

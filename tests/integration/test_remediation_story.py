@@ -68,7 +68,7 @@ async def test_it_repairs_and_proves_it(settings: TemporalSettings) -> None:
     )
     world.remember(wanted)
     client = await connect_temporal(settings)
-    async with asyncio.timeout(60), build_worker(client, settings.task_queue, world.work, 4):
+    async with asyncio.timeout(30), build_worker(client, settings.task_queue, world.work, 4):
         handle = await client.start_workflow(
             RemediationWorkflow.run, wanted, id=wanted.workflow_id, task_queue=settings.task_queue
         )

@@ -36,7 +36,7 @@ async def started_workflows(client: Client) -> list[str]:
     return sorted([found.id async for found in client.list_workflows()])
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], timeout_s: float = 60.0) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]], timeout_s: float = 30.0) -> None:
     """Waits for a condition; Temporal's lists follow its workflows within moments."""
     async with asyncio.timeout(timeout_s):
         while True:

@@ -134,8 +134,8 @@ async def hangs(_: web.Request) -> web.StreamResponse:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something to come true; fails after a while."""
-    async with asyncio.timeout(60):
+    """Waits for something to come true; fails after some seconds."""
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 (what changes has no event)
             await asyncio.sleep(0.01)
 

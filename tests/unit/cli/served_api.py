@@ -40,7 +40,7 @@ class ServedApi:
 
     def within(self, work: Coroutine[Any, Any, T]) -> T:
         """Does `work` in the server's event loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
 
     def new_key(self, *scopes: Scope) -> str:
         """A key of the tenant with these scopes."""

@@ -259,7 +259,7 @@ async def test_a_key_that_may_not_define_metrics_still_sends_them(tmp_path: Path
     """It is not an error."""
     async with ingest_double() as server:
         server.definitions_status = 403
-        agent = Process(server, tmp_path, "--interval", "100ms")
+        agent = Process(server, tmp_path, "--interval", "1s")  # a busy machine skips shorter ones
         await until(lambda: server.definitions_asked > 0)
         ticks = len(server.requests) + 3  # by then the refusal has been read
         await until(lambda: len(server.requests) >= ticks)
@@ -268,7 +268,6 @@ async def test_a_key_that_may_not_define_metrics_still_sends_them(tmp_path: Path
     assert status == 0
     levels = {line["event"]: line["level"] for line in map(msgspec.json.decode, log.splitlines())}
     assert levels["counters_not_declared"] == "info"
-    levels.pop("tick_skipped", None)  # a busy machine wakes it late
     assert not {"warning", "error"} & set(levels.values())
 
 

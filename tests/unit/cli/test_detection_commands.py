@@ -15,7 +15,7 @@ from ports.driving.detecting import DetectionRound
 from tests.e2e.program import wait_until
 from tests.unit.cli.served_api import Commands, ServedApi
 
-TOLD_TIMEOUT_S = 60.0
+TOLD_TIMEOUT_S = 20.0
 """An incident is told once it has been quiet for a moment."""
 
 

@@ -64,7 +64,7 @@ def applied(
     turned = turning(api, state, detail=detail, last_error=last_error, told=told)
     work = asyncio.run_coroutine_threadsafe(turned, api.loop)
     printed = sextant("recommendations", "apply", REC, *words, status=status)
-    work.result(60)
+    work.result(20)
     return printed
 
 

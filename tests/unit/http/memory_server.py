@@ -20,7 +20,7 @@ from tests.integration.in_process import ALL_SCOPES, InProcess, in_process
 from tests.support.storages import Storage
 
 LEASE_S = 60.0
-CLAIM_TIMEOUT_S = 60.0
+CLAIM_TIMEOUT_S = 10.0
 POLL_S = 0.005
 
 

@@ -12,7 +12,7 @@ from core.domain.errors import Unavailable
 from ports.driving.collecting import CollectionRound
 from tests.support.collection_rows import waiting_run
 
-WAIT_S = 60.0
+WAIT_S = 10.0
 """Far more than anything here takes on an idle machine."""
 RUN = waiting_run(7, state=CollectionState.PARTIAL, problem=Problem(kind=ProblemKind.BUDGET, message="spent"))
 

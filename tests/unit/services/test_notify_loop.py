@@ -1,6 +1,7 @@
 """The notifier's loop on a real event loop: receivers that hang, databases that go, and stopping."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -14,7 +15,7 @@ from core.services.notify import PER_CHANNEL_MAX, NotifyPlan
 from tests.support.waiting_events import SLACK
 from tests.unit.services.notifying import TENANT, Notifying
 
-WAIT_S = 60.0
+WAIT_S = 10.0
 """Far more than anything here takes on an idle machine."""
 
 
@@ -114,9 +115,10 @@ async def test_cancelling_ends_it_at_once(running: Running) -> None:
     await until(lambda: running.receivers.holding == 2)
     before = asyncio.all_tasks()
     task.cancel()
-    async with asyncio.timeout(running.world.plan.send_timeout_s / 2):
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    started_s = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - started_s < 1.0
     assert running.receivers.cancelled == 2
     assert asyncio.all_tasks() < before
     assert asyncio.all_tasks() == {asyncio.current_task()}
